@@ -1,0 +1,16 @@
+with
+ranks as (select * from index.dei_ranks where ranked),
+
+tiers as (select * from core.tiers where index_id = 'dei'),
+
+final as (
+    select ranks.region_code, ranks.year, ranks.score_published, ranks.tier_id
+    from ranks
+    left join tiers
+        on (tiers.lower is null or ranks.score_published >= tiers.lower)
+        and (tiers.upper is null or ranks.score_published < tiers.upper)
+    group by ranks.region_code, ranks.year, ranks.score_published, ranks.tier_id
+    having count(tiers.tier_id) <> 1 or max(tiers.tier_id) <> ranks.tier_id
+)
+
+select * from final

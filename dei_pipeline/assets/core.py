@@ -1,0 +1,127 @@
+"""Layer core: reference tables, frameworks, and the observations."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from dei_pipeline.methods import framework, observations, regions
+from dei_pipeline.provenance import Table
+from dei_pipeline.sources import pages, published
+from dei_pipeline.sources.layouts import load_layouts, load_units, load_variables
+from dei_pipeline.tables import Inputs, TableSpec, table
+
+REGION_FILES = (
+    "regions.csv",
+    "region_aliases.csv",
+    "region_successors.csv",
+    "clusters.csv",
+    "zones.csv",
+    "zone_labels.csv",
+    "city_lists.csv",
+)
+FRAMEWORK_FILES = ("methodology/",)
+
+
+def _framework_table(inputs: Inputs, key: str) -> Table:
+    return framework.framework_tables(framework.load_all(inputs.settings.methodology))[key]
+
+
+@table("core/regions", files=REGION_FILES)
+def region_register(inputs: Inputs) -> Table:
+    return regions.core_regions(regions.Regions.load(inputs.settings.reference))
+
+
+@table("core/clusters", files=REGION_FILES)
+def clusters(inputs: Inputs) -> Table:
+    return regions.core_clusters(regions.Regions.load(inputs.settings.reference))
+
+
+@table("core/zones", files=REGION_FILES)
+def zones(inputs: Inputs) -> Table:
+    return regions.core_zones(regions.Regions.load(inputs.settings.reference))
+
+
+@table("core/city_lists", files=REGION_FILES)
+def city_lists(inputs: Inputs) -> Table:
+    return regions.core_city_lists(regions.Regions.load(inputs.settings.reference))
+
+
+@table("core/framework", files=FRAMEWORK_FILES)
+def nodes(inputs: Inputs) -> Table:
+    return _framework_table(inputs, "core/framework")
+
+
+@table("core/indicator_terms", files=FRAMEWORK_FILES)
+def indicator_terms(inputs: Inputs) -> Table:
+    return _framework_table(inputs, "core/indicator_terms")
+
+
+@table("core/editions", files=FRAMEWORK_FILES)
+def editions(inputs: Inputs) -> Table:
+    return _framework_table(inputs, "core/editions")
+
+
+@table("core/tiers", files=FRAMEWORK_FILES)
+def tiers(inputs: Inputs) -> Table:
+    return _framework_table(inputs, "core/tiers")
+
+
+@table("core/published_figures", needs=["raw/cells", "raw/manifests"])
+def published_figures(inputs: Inputs) -> Table:
+    return published.figures(inputs.scan("raw/cells"), inputs.read("raw/manifests"))
+
+
+def observation_vintages(staging: Sequence[str]) -> TableSpec:
+    """`core/observation_vintages` over the staging tables of all layouts."""
+
+    @table(
+        "core/observation_vintages",
+        needs=["core/indicator_terms"],
+        uses=[*staging, "staging/page_cells", "staging/pages"],
+        files=("corrections.yml", "variables.csv", "units.csv", "layouts", *REGION_FILES),
+    )
+    def vintages(inputs: Inputs) -> Table:
+        reference = inputs.settings.reference
+        layouts = load_layouts(reference / "layouts")
+        corrections = observations.load_corrections(reference / "corrections.yml")
+        unreadable = pages.unreadable(inputs.scan("staging/page_cells"), inputs.read("staging/pages"), corrections)
+        values = observations.staged(
+            inputs.existing(staging), unreadable, {layout.table: layout.level for layout in layouts}, corrections
+        )
+        return observations.vintages(
+            values,
+            regions.Regions.load(reference),
+            observations.unit_table(load_units(reference / "units.csv")),
+            observations.variable_table(
+                load_variables(reference / "variables.csv"), inputs.read("core/indicator_terms")
+            ),
+            {layout.table: layout.priority for layout in layouts},
+            {layout.table: layout.coverage_floor for layout in layouts},
+        )
+
+    return vintages
+
+
+@table(
+    "core/observations",
+    needs=["core/observation_vintages", "core/regions", "core/city_lists", "core/tiers", "core/indicator_terms"],
+    files=("variables.csv",),
+)
+def observed(inputs: Inputs) -> Table:
+    vintage_rows = inputs.read("core/observation_vintages")
+    peers = observations.peer_groups(
+        inputs.read("core/city_lists")["region_code"].to_list(),
+        inputs.read("core/regions"),
+        vintage_rows.filter(pl.col("variable") == "published_dei_score"),
+        inputs.read("core/tiers").filter(pl.col("index_id") == "dei"),
+    )
+    terms = inputs.read("core/indicator_terms")
+    variables = observations.variable_table(load_variables(inputs.settings.reference / "variables.csv"), terms)
+    return observations.observations(vintage_rows, observations.filled_for(variables, terms), peers)
+
+
+def tables(staging: Sequence[str]) -> list[TableSpec]:
+    """The tables of this layer, given the keys of the staging tables."""
+    values = [key for key in staging if key not in ("staging/pages", "staging/page_cells")]
+    reference = [region_register, clusters, zones, city_lists, nodes, indicator_terms, editions, tiers]
+    return [*reference, published_figures, observation_vintages(values), observed]

@@ -1,0 +1,70 @@
+"""Layer staging: how each page is understood, and one tidy table per layout."""
+
+from dataclasses import replace
+
+from dei_pipeline.contracts import python_contracts
+from dei_pipeline.provenance import Table
+from dei_pipeline.settings import Settings
+from dei_pipeline.sources import pages as page_tables
+from dei_pipeline.sources.layouts import Layout, load_layouts
+from dei_pipeline.sources.workbook import Reading
+from dei_pipeline.tables import Inputs, TableSpec, file_versions, table
+
+READER_FILES = ("layouts", "variables.csv", "units.csv")
+
+
+_LAST: dict[str, tuple[object, list[Reading]]] = {}
+
+
+def _readings(inputs: Inputs) -> list[Reading]:
+    """The readings of the files being made; `pages` and `page_cells` are two tables of the same readings."""
+    lake, spec = inputs.lake, inputs.spec
+    asked = (
+        lake.root,
+        tuple(inputs.parts or ()),
+        str(lake.state("raw/cells")),
+        str(file_versions(spec, inputs.settings)),
+    )
+    if "readings" not in _LAST or _LAST["readings"][0] != asked:
+        manifests, reference = inputs.read("raw/manifests"), inputs.settings.reference
+        _LAST["readings"] = asked, page_tables.readings(inputs.read("raw/cells"), manifests, reference)
+    return _LAST["readings"][1]
+
+
+@table(
+    "staging/page_cells",
+    needs=["raw/cells", "raw/manifests"],
+    split="sha256",
+    panel=["raw/manifests"],
+    files=READER_FILES,
+)
+def page_cells(inputs: Inputs) -> Table:
+    return page_tables.page_cells(_readings(inputs), inputs.read("raw/manifests"))
+
+
+@table(
+    "staging/pages", needs=["raw/cells", "raw/manifests"], split="sha256", panel=["raw/manifests"], files=READER_FILES
+)
+def pages(inputs: Inputs) -> Table:
+    return page_tables.pages(_readings(inputs))
+
+
+def page_table(layout: Layout) -> TableSpec:
+    """The staging table of one layout."""
+    key = f"staging/{layout.table}"
+    template = python_contracts()["staging/values"]
+    contract = replace(
+        template, key=key, description=f"{layout.publication_zh} · {layout.publication_en}: {template.description}"
+    )
+
+    @table(key, contract=contract, needs=["staging/page_cells", "staging/pages"])
+    def values(inputs: Inputs) -> Table:
+        about = page_tables.of_layout(inputs.read("staging/pages"), layout)
+        return page_tables.values(inputs.scan("staging/page_cells", about["sha256"].unique()), about, layout)
+
+    return values
+
+
+def tables(settings: Settings) -> list[TableSpec]:
+    """The tables of this layer; one for each layout in `reference/layouts/`."""
+    return [pages, page_cells, *(page_table(layout) for layout in load_layouts(settings.reference / "layouts"))]

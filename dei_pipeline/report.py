@@ -1,0 +1,118 @@
+"""What `dei run` and `dei check` print: what was made and why, the top of the ranking, the state of the checks."""
+
+from collections import Counter
+
+import polars as pl
+
+from dei_pipeline.checks.sentences import broken_rows, load_sentences
+from dei_pipeline.lake import Lake
+from dei_pipeline.runs import MAY_CHANGE, Report
+from dei_pipeline.settings import Settings
+
+TOP = 10
+
+
+def outcome_lines(report: Report) -> list[str]:
+    """One line per table that was made, one per reason for which tables were skipped, and a summary."""
+    if not report.reasons:
+        return ["everything is up to date 已是最新"]
+    made = {
+        key: outcome for key, outcome in report.outcomes.items() if not outcome.startswith(("skipped", "unchanged"))
+    }
+    lines = []
+    for key, outcome in made.items():
+        reason = report.reasons.get(key, "")
+        lines.append(f"{key:48} {outcome:28} {'' if reason == MAY_CHANGE else reason}".rstrip())
+    skipped = Counter(
+        outcome.removeprefix("skipped: ") for outcome in report.outcomes.values() if outcome.startswith("skipped")
+    )
+    own = [(reason, count) for reason, count in skipped.items()]
+    lines += [f"skipped {count:2} table(s): {reason}" for reason, count in own]
+    unchanged = sum(outcome == "unchanged" for outcome in report.outcomes.values())
+    failed = len(report.errors)
+    lines.append(
+        f"{len(made)} made, {unchanged} unchanged, {sum(skipped.values())} skipped, {failed} failed"
+        + (f"; data years {report.years[0]}–{report.years[-1]}" if report.years else "")
+    )
+    return lines
+
+
+def results(settings: Settings) -> str:
+    """The top of each ranking, what is synthetic or missing, and where the release lies."""
+    lake = Lake(settings.lake)
+    lines = []
+    if lake.exists("release/dei_ranking"):
+        ranking = lake.read("release/dei_ranking")
+        year = int(ranking["year"].to_numpy().max())
+        top = ranking.filter(pl.col("year") == year).sort("rank", "region_code").head(TOP)
+        mark = " — SYNTHETIC 合成数据" if is_synthetic(lake) else ""
+        lines.append(f"\nDEI {year} 城市数字经济指数, top {TOP}{mark}")
+        lines += [
+            f"{rank:4}  {zh}\t{en or '':12} {score:5.1f}  {tier}"
+            for rank, zh, en, score, tier in top.select(
+                "rank", "region_name", "region_name_en", "score", "tier_name_zh"
+            ).iter_rows()
+        ]
+    else:
+        reason = lake.skipped("release/dei_ranking") or "not made"
+        lines.append(f"\nDEI: no ranking ({reason})")
+    if lake.exists("release/cluster_scores"):
+        clusters = lake.read("release/cluster_scores")
+        latest = clusters.filter(pl.col("year") == clusters["year"].max()).sort("score", descending=True)
+        for (basis,), rows in latest.partition_by("basis", as_dict=True, maintain_order=True).items():
+            scores = " · ".join(
+                f"{name} {score:.1f}" for name, score in rows.select("name_zh", "score").head(4).iter_rows()
+            )
+            lines.append(f"city clusters ({basis} scores, weights {rows['weighting'][0]}): {scores}")
+    lines.append(f"release: {settings.lake / 'release'}")
+    return "\n".join(lines)
+
+
+def is_synthetic(lake: Lake) -> bool:
+    """Whether any file of the lake is synthetic."""
+    return lake.exists("raw/manifests") and bool(lake.read("raw/manifests")["synthetic"].any())
+
+
+def check_lines(settings: Settings) -> tuple[list[str], int]:
+    """One line per check on the lake as it is, and the number of broken checks that block.
+
+    Contracts are checked again on the tables as they lie there; sentences and series as in a run; every lineage edge
+    must lead to a row that exists.
+    """
+    from dei_pipeline.assets import all_tables
+    from dei_pipeline.checks.lineage import dangling
+    from dei_pipeline.checks.series import COVERAGE_FLOOR, LARGEST_STEP, ranked_share, steps
+    from dei_pipeline.publish import BrokenContract, check_contract
+
+    lake = Lake(settings.lake)
+    lines, broken = [], 0
+    specs = all_tables(settings)
+    for spec in specs:
+        if not lake.exists(spec.key):
+            continue
+        try:
+            check_contract(spec.contract, lake.read(spec.key), lake, settings)
+        except BrokenContract as error:
+            broken += 1
+            lines.append(f"ERROR contract {error}")
+    for sentence in load_sentences(settings):
+        rows, what = broken_rows(lake, sentence), f"{sentence.table} {sentence.name.replace('_', ' ')}"
+        if rows is None:
+            lines.append(f"n/a   {what}: not in this lake")
+        elif rows.height:
+            broken += sentence.severity == "error"
+            lines.append(f"{sentence.severity.upper():5} {what}: {rows.height} rows, as {rows.row(0)}")
+        else:
+            lines.append(f"ok    {what}")
+    if lake.exists("index/dei_ranks"):
+        ranks = lake.read("index/dei_ranks")
+        low = ranked_share(ranks).filter(pl.col("share") < COVERAGE_FLOOR)
+        jumps = steps(ranks).filter(pl.col("step").abs() > LARGEST_STEP)
+        lines.append(f"{'WARN ' if low.height else 'ok   '} index/dei_ranks evaluated cities are ranked")
+        lines.append(f"{'WARN ' if jumps.height else 'ok   '} index/dei_ranks scores do not jump: {jumps.height} jumps")
+    lost = dangling(lake, specs)
+    broken += bool(lost)
+    lines += [f"ERROR lineage {line}" for line in lost] or ["ok    every lineage edge leads to a row"]
+    held = [spec for spec in specs if lake.exists(spec.key)]
+    lines.append(f"{len(held)} tables checked, {broken} broken")
+    return lines, broken

@@ -1,0 +1,148 @@
+"""Tables of how pages are understood: the pages, the role of every cell, and the values of each layout."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from dei_pipeline.contracts import python_contracts
+from dei_pipeline.errors import ContractError, NothingToDo
+from dei_pipeline.provenance import Table
+from dei_pipeline.sources.decode import decode, with_address
+from dei_pipeline.sources.layouts import Layout, load_layouts, load_reference
+from dei_pipeline.sources.workbook import Reading, quarantined, read_file, staging_values
+
+
+class _Corrects(Protocol):
+    @property
+    def source_cell(self) -> str: ...
+
+
+def readings(cells: pl.DataFrame, manifests: pl.DataFrame, reference: Path) -> list[Reading]:
+    """The reading of each file whose cells are given."""
+    layouts, shared = load_layouts(reference / "layouts"), load_reference(reference)
+    about = {row["sha256"]: row for row in manifests.to_dicts()}
+    found = []
+    for (sha256,), rows in cells.partition_by("sha256", as_dict=True, maintain_order=True).items():
+        manifest = about[sha256]
+        known = manifest | {"source_id": None if manifest["source_id"] == "unknown" else manifest["source_id"]}
+        found.append(read_file(rows, known, layouts, shared))
+    return found
+
+
+def pages(found: Sequence[Reading]) -> Table:
+    """`staging/pages`: one row per table of a sheet, with what it was taken for, and why not."""
+    schema = python_contracts()["staging/pages"].schema
+    return Table(pl.concat([pl.DataFrame(schema=schema), *(r.pages.select(list(schema)) for r in found)]))
+
+
+def page_cells(found: Sequence[Reading], manifests: pl.DataFrame) -> Table:
+    """`staging/page_cells`: every non-empty cell with its role; quarantined: cells of pages that no layout explains."""
+    schema = python_contracts()["staging/page_cells"].schema
+    frames = [reading.page_cells.select(list(schema)) for reading in found]
+    files = dict(manifests.select("sha256", "file").iter_rows())
+    frame = pl.concat([pl.DataFrame(schema=schema), *frames])
+    unexplained = frame.filter(pl.col("layout").is_null()).with_columns(
+        file=pl.col("sha256").replace_strict(files, return_dtype=pl.String)
+    )
+    aside = quarantined(unexplained)
+    return Table(
+        frame,
+        quarantine=aside.join(
+            frame.select("source_cell", "sha256"), on="source_cell", how="left", maintain_order="left"
+        ),
+    )
+
+
+def of_layout(about: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """The rows of `staging/pages` that a layout explains.
+
+    Raises:
+        NothingToDo: the lake holds no such page.
+    """
+    mine = about.filter(pl.col("layout") == layout.table)
+    if not mine.height:
+        raise NothingToDo(f"staging/{layout.table}: no page of this kind in the lake")
+    return mine
+
+
+def values(cells: pl.LazyFrame, about: pl.DataFrame, layout: Layout) -> Table:
+    """One staging table: the values of the pages of a layout.
+
+    Args:
+        cells: staging/page_cells of the files that hold such pages.
+        about: the pages, from `of_layout`.
+        layout: the layout.
+
+    Raises:
+        NothingToDo: the pages hold no value cell.
+        ContractError: the readable share of the value cells falls below the layout's coverage floor.
+    """
+    table = staging_values(
+        cells.filter(pl.col("layout") == layout.table).collect(engine="in-memory"), about, layout.table
+    )
+    cells_in = table.frame.height + table.quarantine.height
+    if not cells_in:
+        raise NothingToDo(f"staging/{layout.table}: its pages hold no value")
+    share = table.frame.height / cells_in
+    if share < layout.coverage_floor:
+        first = table.quarantine.row(0, named=True)
+        raise ContractError(
+            f"staging/{layout.table}: {share:.1%} of {cells_in} value cells can be used, the floor is "
+            f"{layout.coverage_floor:.0%}; first failure in {first['file']}, sheet {first['sheet']}, "
+            f"cell {first['cell']}: {first['reason']}",
+            first["fix"] or "see `dei layout FILE`",
+        )
+    return table
+
+
+def unreadable(cells: pl.LazyFrame, about: pl.DataFrame, corrections: Iterable[_Corrects]) -> pl.DataFrame:
+    """Quarantined cells that a correction names, in the columns of a staging table, `value` null."""
+    named = [correction.source_cell for correction in corrections]
+    rows = cells.filter(
+        (pl.col("role") == "quarantined") & pl.col("source_cell").is_in(named) & pl.col("layout").is_not_null()
+    )
+    found = rows.collect(engine="in-memory").join(
+        about.select("sha256", "sheet", "block", "edition", "source_id"), on=["sha256", "sheet", "block"], how="left"
+    )
+    columns = [*python_contracts()["staging/values"].schema, "table"]
+    return found.with_columns(value=pl.lit(None, pl.Float64), raw_text=pl.col("text"), table=pl.col("layout")).select(
+        columns
+    )
+
+
+def one_reading(
+    content: bytes, name: str, said: Mapping[str, Any], reference: Path
+) -> tuple[pl.DataFrame, dict[str, Any], Reading]:
+    """The cells, manifest and reading of a file that need not be in the lake.
+
+    Args:
+        content: bytes of the file.
+        name: its name.
+        said: what the user or a sidecar says (`edition`, `year`, `source_id`).
+        reference: folder of the reviewed files.
+
+    Raises:
+        SourceError: the file cannot be decoded.
+    """
+    digest = hashlib.sha256(content).hexdigest()
+    cells = with_address(decode(content, name).cells, digest)
+    manifest = {"sha256": digest, "file": name, "year_from": "sidecar" if said.get("year") else None, **said}
+    return cells, manifest, read_file(cells, manifest, load_layouts(reference / "layouts"), load_reference(reference))
+
+
+def recogniser(reference: Path) -> Callable[[bytes, str, dict[str, Any]], tuple[str, list[dict[str, Any]]]]:
+    """What `ingest` asks about a file: its format, and its pages with layout, source and producer."""
+    layouts, shared = load_layouts(reference / "layouts"), load_reference(reference)
+    producers = {layout.table: f"{layout.producer_zh} {layout.producer_en}".strip() for layout in layouts}
+
+    def recognise(content: bytes, name: str, said: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+        decoded = decode(content, name)
+        digest = hashlib.sha256(content).hexdigest()
+        reading = read_file(with_address(decoded.cells, digest), {**said, "sha256": digest}, layouts, shared)
+        pages = [page | {"producer": producers.get(page["layout"])} for page in reading.pages.to_dicts()]
+        return decoded.format, pages
+
+    return recognise

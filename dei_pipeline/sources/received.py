@@ -1,0 +1,47 @@
+"""Tables of what was received: the manifests, and the cells of the files."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from dei_pipeline.contracts import python_contracts
+from dei_pipeline.errors import SourceError
+from dei_pipeline.lake import Lake
+from dei_pipeline.provenance import QUARANTINE_COLUMNS, Table, manifests, no_quarantine
+from dei_pipeline.sources.decode import decode, with_address
+from dei_pipeline.sources.ingest import content
+
+
+def manifest_table(lake: Lake) -> Table:
+    """One row per received file, from its manifest."""
+    schema = python_contracts()["raw/manifests"].schema
+    rows = [{name: m.get(name) for name in schema} for m in manifests(lake).values()]
+    frame = pl.DataFrame(rows, schema=schema)
+    return Table(frame, notes={"files": frame.height, "synthetic_files": int(frame["synthetic"].sum())})
+
+
+def decoded_cells(lake: Lake, files: pl.DataFrame, wanted: Sequence[str]) -> Table:
+    """Every non-empty cell of the files in `wanted` (sha256); a file that cannot be decoded is quarantined.
+
+    Raises:
+        LakeError: a manifest names a file that the lake no longer holds.
+    """
+    frames, aside = [], []
+    for file in files.filter(pl.col("sha256").is_in(list(wanted))).sort("sha256").iter_rows(named=True):
+        try:
+            decoded = decode(content(lake, file["sha256"]), file["file"])
+            frames.append(with_address(decoded.cells, file["sha256"]))
+        except SourceError as error:
+            aside.append(_unreadable(file, error))
+    empty = pl.DataFrame(schema=python_contracts()["raw/cells"].schema)
+    quarantine = (
+        pl.DataFrame(aside, schema=dict.fromkeys((*QUARANTINE_COLUMNS, "sha256"), pl.String()))
+        if aside
+        else no_quarantine()
+    )
+    return Table(pl.concat([empty, *(f.select(empty.columns) for f in frames)]), quarantine=quarantine)
+
+
+def _unreadable(file: dict[str, Any], error: SourceError) -> dict[str, Any]:
+    return {"reason": error.message, "fix": error.fix, "file": file["file"], "sha256": file["sha256"]}

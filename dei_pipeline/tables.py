@@ -1,0 +1,287 @@
+"""What a table is to the pipeline: its contract, its parents, its files, its method; and whether it is stale.
+
+`@table(...)` on a thin function declares one; `publish.py` turns the declarations into Dagster assets. Nothing here
+imports Dagster, so that a run with nothing to do costs only a look at the recorded versions.
+"""
+
+import ast
+import functools
+import hashlib
+import importlib.util
+import inspect
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from dei_pipeline.contracts import Contract, python_contracts
+from dei_pipeline.errors import LakeError
+from dei_pipeline.lake import WHOLE, Lake, combined
+from dei_pipeline.provenance import Table
+from dei_pipeline.settings import PACKAGE, Settings
+
+FIRST_YEAR = 1990
+INPUT_LAYERS = ("raw", "staging", "core")
+ONLY_STALE_TAG = "dei/only_stale"
+INFRASTRUCTURE = {"dei_pipeline.tables", "dei_pipeline.publish", "dei_pipeline.lake", "dei_pipeline.settings"}
+
+
+class Inputs:
+    """What a table's function may read: its declared parents, cut to the parts being made.
+
+    Attributes:
+        lake: the lake.
+        settings: paths of the reviewed files.
+        spec: the table being made.
+        parts: the parts being made (years or file hashes), or None for a table in one file.
+    """
+
+    def __init__(self, lake: Lake, settings: Settings, spec: "TableSpec", parts: Sequence[str] | None) -> None:
+        self.lake, self.settings, self.spec, self.parts = lake, settings, spec, parts
+
+    @property
+    def years(self) -> list[int]:
+        """The years being made."""
+        return [int(part) for part in self.parts or ()]
+
+    def read(self, key: str) -> pl.DataFrame:
+        """A parent table; of a table made year by year only those years, unless it is declared a panel parent.
+
+        Raises:
+            LakeError: the table is not a declared parent, or not in the lake.
+        """
+        if key not in self.spec.parents:
+            raise LakeError(f"{self.spec.key} reads {key} without declaring it", "add it to `needs` or `uses`")
+        if self.spec.split == "year" and key not in self.spec.panel:
+            return self.lake.read(key, self.years)
+        if self.spec.split and self.spec.split != "year" and WHOLE not in self.lake.part_files(key):
+            return self.lake.scan(key, self.parts).collect(engine="in-memory")
+        return self.lake.read(key)
+
+    def scan(self, key: str, parts: Iterable[str] | None = None) -> pl.LazyFrame:
+        """All of a declared parent, or some of its parts, lazily: for the few rows that a filter leaves."""
+        if key not in self.spec.parents:
+            raise LakeError(f"{self.spec.key} reads {key} without declaring it", "add it to `needs` or `uses`")
+        return self.lake.scan(key, parts)
+
+    def existing(self, keys: Iterable[str]) -> dict[str, pl.DataFrame]:
+        """Those of the parents that the lake holds."""
+        return {key: self.read(key) for key in keys if self.lake.exists(key)}
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """Declaration of one table.
+
+    Attributes:
+        contract: columns, grain, checks.
+        function: `f(inputs) -> Table`; calls one method.
+        needs: parents without which the table is skipped.
+        uses: parents that are read where they exist; at least one must, if there are no `needs`.
+        split: column that splits the table into parts: `year`, `sha256`, or None.
+        panel: parents read over all parts.
+        files: reviewed files the method reads, relative to `reference` or `methodology` (`methodology/…`).
+        outside: for `raw`: fingerprint, by part, of what lies outside the tables.
+        kinds: technologies shown in the graph.
+    """
+
+    contract: Contract
+    function: Callable[[Inputs], Table]
+    needs: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+    split: str | None = None
+    panel: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    outside: Callable[[Lake, Settings], dict[str, str]] | None = None
+    kinds: frozenset[str] = frozenset({"polars", "parquet"})
+    code: str = ""
+    text: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """`layer/table`."""
+        return self.contract.key
+
+    @property
+    def layer(self) -> str:
+        """First part of the key."""
+        return self.key.partition("/")[0]
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Every declared parent."""
+        return self.needs + self.uses
+
+
+def table(
+    key: str,
+    *,
+    needs: Sequence[str] = (),
+    uses: Sequence[str] = (),
+    split: str | None = None,
+    panel: Sequence[str] = (),
+    files: Sequence[str] = (),
+    outside: Callable[[Lake, Settings], dict[str, str]] | None = None,
+    contract: Contract | None = None,
+) -> Callable[[Callable[[Inputs], Table]], TableSpec]:
+    """Declares a table; see `TableSpec`. The contract is the one of that key in `schemas/`, unless given."""
+
+    def declare(function: Callable[[Inputs], Table]) -> TableSpec:
+        return TableSpec(
+            contract=contract or python_contracts()[key],
+            function=function,
+            needs=tuple(needs),
+            uses=tuple(uses),
+            split=split,
+            panel=tuple(panel),
+            files=tuple(files),
+            outside=outside,
+            code=code_version(function),
+        )
+
+    return declare
+
+
+# -- versions ----------------------------------------------------------------------------------------------------------
+@functools.cache
+def _module_source(name: str) -> tuple[str, str]:
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        return "", ""
+    return Path(spec.origin).read_text(encoding="utf-8"), spec.origin
+
+
+@functools.cache
+def import_closure(name: str) -> frozenset[str]:
+    """Modules of this package that module `name` imports, directly or not, itself included."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        module = waiting.pop()
+        if module in found or module in INFRASTRUCTURE or not module.startswith("dei_pipeline"):
+            continue
+        source, _ = _module_source(module)
+        found.add(module)
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                waiting.extend(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("dei_pipeline"):
+                inner = [f"{node.module}.{alias.name}" for alias in node.names]
+                waiting.extend(m for m in inner if importlib.util.find_spec(node.module) and _is_module(m))
+                waiting.append(node.module)
+    return frozenset(found)
+
+
+@functools.cache
+def _is_module(name: str) -> bool:
+    relative = name.removeprefix("dei_pipeline.").replace(".", "/")
+    return (PACKAGE / f"{relative}.py").is_file() or (PACKAGE / relative / "__init__.py").is_file()
+
+
+def code_version(function: Callable[..., Any]) -> str:
+    """Hash of a wrapper's source and of the import closure of the methods it calls."""
+    modules: set[str] = set()
+    for name in _names(function.__code__):
+        value = function.__globals__.get(name)
+        module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+        if isinstance(module, str) and module.startswith("dei_pipeline") and module != function.__module__:
+            modules |= import_closure(module)
+    digest = hashlib.sha256(inspect.getsource(function).encode())
+    for module in sorted(modules):
+        digest.update(_module_source(module)[0].encode())
+    return digest.hexdigest()[:16]
+
+
+def _names(code: types.CodeType) -> set[str]:
+    inner = [_names(const) for const in code.co_consts if isinstance(const, types.CodeType)]
+    return set(code.co_names).union(*inner)
+
+
+def file_versions(spec: TableSpec, settings: Settings) -> dict[str, str]:
+    """Content hash of each reviewed file a table reads; a folder counts as all its files."""
+    versions = {}
+    for name in spec.files:
+        inside = name.removeprefix("methodology/")
+        path = (settings.methodology if inside != name else settings.reference) / inside
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        versions[name] = combined(
+            {str(file.relative_to(path)): _file_version(file, file.stat().st_mtime_ns) for file in files}
+        )
+    return versions
+
+
+@functools.lru_cache(maxsize=1024)
+def _file_version(file: Path, modified: int) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+# -- staleness ---------------------------------------------------------------------------------------------------------
+def parent_version(lake: Lake, spec: TableSpec, parent: str, part: str) -> str | None:
+    """Version of what a part reads of a parent: the same year or file where it is split alike, else all of it."""
+    parts = {part: record for part, record in lake.state(parent)["parts"].items() if record.get("version")}
+    if not parts:
+        return None
+    if spec.split and parent not in spec.panel:
+        if part in parts:
+            return parts[part].get("version")
+        if spec.split == "year" and WHOLE in parts and "years" in parts[WHOLE]:
+            return parts[WHOLE]["years"].get(part)
+        if WHOLE not in parts:
+            return None
+    return combined({name: record.get("version", "") for name, record in parts.items()})
+
+
+def basis(lake: Lake, spec: TableSpec, settings: Settings, part: str) -> dict[str, Any]:
+    """What a part would be made from now: code, files, and versions of what it reads."""
+    inputs = {parent: parent_version(lake, spec, parent, part) for parent in spec.parents}
+    outside = spec.outside(lake, settings) if spec.outside else {}
+    return {
+        "code": spec.code,
+        "files": file_versions(spec, settings),
+        "inputs": {name: version for name, version in inputs.items() if version},
+        "outside": outside.get(part, ""),
+    }
+
+
+def why_stale(lake: Lake, spec: TableSpec, settings: Settings, part: str) -> str | None:
+    """Why a part has to be made again, in words; None if it is up to date."""
+    record = lake.state(spec.key)["parts"].get(part)
+    if record is None:
+        return "not made yet"
+    if record.get("writing"):
+        return "a run was killed while writing it"
+    now, then = basis(lake, spec, settings, part), record["basis"]
+    if now["code"] != then["code"]:
+        return "its code changed"
+    for name, version in now["files"].items():
+        if then["files"].get(name) != version:
+            return f"{name} changed"
+    if set(now["inputs"]) != set(then["inputs"]):
+        changed = sorted(set(now["inputs"]) ^ set(then["inputs"]))
+        return f"{changed[0]} {'appeared' if changed[0] in now['inputs'] else 'went'}"
+    for name, version in now["inputs"].items():
+        if then["inputs"][name] != version:
+            return f"{name} changed"
+    return "the files received changed" if now["outside"] != then["outside"] else None
+
+
+def due_parts(lake: Lake, spec: TableSpec, settings: Settings, years: Sequence[int]) -> list[str]:
+    """Parts that the table should have: the years asked for, the files received, or the one part of a whole table."""
+    if spec.split == "year":
+        return [str(year) for year in years]
+    if spec.split:
+        return sorted(lake.read("raw/manifests")[spec.split].to_list()) if lake.exists("raw/manifests") else []
+    return [WHOLE]
+
+
+def missing_source(lake: Lake, spec: TableSpec) -> str | None:
+    """Why a table cannot be made in this lake for want of a source; None if it can."""
+    for parent in spec.needs:
+        if not lake.exists(parent):
+            return lake.skipped(parent) or f"{parent} is not in the lake"
+    if not spec.needs and spec.uses and not any(lake.exists(parent) for parent in spec.uses):
+        return f"none of {', '.join(spec.uses)} is in the lake"
+    return None
