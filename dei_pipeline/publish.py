@@ -113,7 +113,7 @@ def _failure_cases(contract: Contract, frame: pl.DataFrame, raw: pl.DataFrame, l
     cases = cases.join(at, on="index", how="left", maintain_order="left")
     if "found" in cases.columns:
         cases = cases.with_columns(
-            failure_case=pl.when(pl.col("column") == "table").then("found").otherwise("failure_case")
+            failure_case=pl.when(pl.col("failure_case").str.starts_with("{")).then("found").otherwise("failure_case")
         ).drop("found")
     where = locate(lake, cases["place"].drop_nulls().unique().to_list()) if "source_cell" in frame.columns else {}
     return cases.with_columns(pl.col("place").replace_strict(where, default=None, return_dtype=pl.String))

@@ -12,13 +12,14 @@ from dei_pipeline.errors import ContractError, MethodError, NothingToDo, Referen
 from dei_pipeline.methods.impute import ladder
 from dei_pipeline.methods.regions import Regions, match
 from dei_pipeline.methods.tiers import tier
-from dei_pipeline.provenance import QUARANTINE_COLUMNS, Table, make_edges, split_source_cell
+from dei_pipeline.provenance import QUARANTINE_COLUMNS, Table, make_edges, no_edges, split_source_cell
 from dei_pipeline.sources.layouts import Unit, Variable, unit_key
 
 KEY = ("region_code", "year", "variable")
 VINTAGE_KEY = (*KEY, "edition")
 LOWEST_PRIORITY = 99
 LAST_YEAR = 9999
+REPEAT_TOLERANCE = 1e-9  # relative; the same printed number through another unit factor
 
 
 @dataclass(frozen=True)
@@ -182,8 +183,8 @@ def vintages(
 
     Returns:
         Table with key region_code, year, variable, edition. Subtotals of zones are left out and counted; unmatched
-        names, unknown variables or units, and second values within an edition are in quarantine. Edges lead to the
-        staging row with the factor of the unit as coefficient.
+        names, unknown variables or units, and contradictions within an edition are in quarantine. Edges lead to the
+        staging row (role value, coefficient the unit's factor) and to cells that repeat the value (role repeat).
 
     Raises:
         ContractError: the names of a staging table that are found fall below its floor.
@@ -218,43 +219,63 @@ def vintages(
     usable = listed.filter(same_unit).with_columns(
         priority=pl.col("table").replace_strict(dict(priorities), default=LOWEST_PRIORITY, return_dtype=pl.Int32)
     )
-    ranked = usable.sort(*VINTAGE_KEY, "priority", "source_cell").with_columns(
-        place=pl.int_range(pl.len()).over(VINTAGE_KEY), winner=pl.col("source_cell").first().over(VINTAGE_KEY)
-    )
-    second = ranked.filter(pl.col("place") > 0).with_columns(
-        reason=pl.format("edition {} gives this value twice; {} won", "edition", "winner"),
-        fix=pl.lit("withdraw one of the files (`dei sources withdraw`), or set `priority` in their layouts"),
-    )
-    frame = ranked.filter(pl.col("place") == 0).select(
+    kept, repeats, second = _one_per_edition(usable.with_columns(amount=pl.col("value") * pl.col("factor")))
+    frame = kept.select(
         *VINTAGE_KEY,
-        (pl.col("value") * pl.col("factor")).alias("value"),
+        pl.col("amount").alias("value"),
         pl.col("canonical_unit").alias("unit"),
         pl.when("corrected").then(pl.lit("corrected")).otherwise("status").alias("status"),
         "source_id",
         "source_cell",
-        "table",
-        "factor",
     )
-    edges = [
-        make_edges(rows, VINTAGE_KEY, f"staging/{table}", ["source_cell"], "value", pl.col("factor"))
-        for (table,), rows in frame.partition_by("table", as_dict=True).items()
-    ]
+    edges = [no_edges(), *_cell_edges(kept, "value", pl.col("factor")), *_cell_edges(repeats, "repeat", pl.lit(0.0))]
     aside = pl.concat([_aside(part) for part in (unmatched, unknown, misfit, second)])
-    if frame.height + aside.height + subtotals.height != values.height:
+    if frame.height + repeats.height + aside.height + subtotals.height != values.height:
         raise MethodError(
-            f"observation_vintages: {values.height} values in, {frame.height} out, {aside.height} in quarantine, "
-            f"{subtotals.height} subtotals: rows were lost"
+            f"observation_vintages: {values.height} values in, {frame.height} out, {repeats.height} repeats, "
+            f"{aside.height} in quarantine, {subtotals.height} subtotals: rows were lost"
         )
-    return Table(
-        frame.drop("table", "factor"),
-        pl.concat(edges),
-        aside,
-        {
-            "values_in": values.height,
-            "subtotals_left_out": subtotals.height,
-            "corrected": int(values["corrected"].sum()),
-        },
+    notes = {
+        "values_in": values.height,
+        "repeats": repeats.height,
+        "subtotals_left_out": subtotals.height,
+        "corrected": int(values["corrected"].sum()),
+    }
+    return Table(frame, pl.concat(edges), aside, notes)
+
+
+def _one_per_edition(usable: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """The value kept for each key of a vintage, cells that repeat it, and cells that contradict it (with reason).
+
+    A cell repeats the value if both agree within half the last digit that its column prints (the coarser of the two).
+    """
+    column = ("table", "variable", pl.col("source_cell").str.replace(r"![A-Z]+\d+$", ""))
+    decimals = pl.col("raw_text").str.extract(r"\.(\d+)").str.len_chars().fill_null(0).max().over(column)
+    ranked = (
+        usable.with_columns(half_digit=0.5 * pl.lit(10.0).pow(-decimals.cast(pl.Float64)) * pl.col("factor").abs())
+        .sort(*VINTAGE_KEY, "priority", "source_cell")
+        .with_columns(
+            place=pl.int_range(pl.len()).over(VINTAGE_KEY),
+            winner=pl.col("source_cell").first().over(VINTAGE_KEY),
+            won=pl.col("amount").first().over(VINTAGE_KEY),
+            won_half_digit=pl.col("half_digit").first().over(VINTAGE_KEY),
+        )
     )
+    others = ranked.filter(pl.col("place") > 0)
+    coarser = pl.max_horizontal("half_digit", "won_half_digit")
+    same = (pl.col("amount") - pl.col("won")).abs() <= coarser + REPEAT_TOLERANCE * pl.col("won").abs()
+    second = others.filter(~same).with_columns(
+        reason=pl.format("edition {} also says {} at {}, which won", "edition", "won", "winner"),
+        fix=pl.lit("withdraw one of the files (`dei sources withdraw`), or set `priority` in their layouts"),
+    )
+    return ranked.filter(pl.col("place") == 0), others.filter(same), second
+
+
+def _cell_edges(rows: pl.DataFrame, role: str, coefficient: pl.Expr) -> list[pl.DataFrame]:
+    return [
+        make_edges(part, VINTAGE_KEY, f"staging/{table}", ["source_cell"], role, coefficient)
+        for (table,), part in rows.partition_by("table", as_dict=True).items()
+    ]
 
 
 def _with_regions(values: pl.DataFrame, regions: Regions) -> pl.DataFrame:

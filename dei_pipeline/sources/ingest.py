@@ -18,6 +18,7 @@ from dei_pipeline.lake import Lake
 from dei_pipeline.provenance import manifests
 
 PUBLISHED = "published_reference"
+PUBLISHED_PAGES = ("published_dei_scores", "published_scale")
 SIDECAR_SUFFIX = ".meta.yml"
 SIDECAR_FIELDS = ("source_id", "producer", "title", "edition", "licence", "url", "retrieved", "year")
 IGNORED = {"SOURCE.md", "LICENSE", "LICENSE.md", "README.md", ".DS_Store"}
@@ -68,7 +69,9 @@ def sidecar(file: Path) -> dict[str, Any]:
     return said
 
 
-def receive(lake: Lake, file: Path, name: str, said: Mapping[str, Any], synthetic: bool = False) -> tuple[str, bool]:
+def receive(
+    lake: Lake, file: Path, name: str, said: Mapping[str, Any], synthetic: bool = False, kind: str = "page"
+) -> tuple[str, bool]:
     """Copies a file with its manifest into the lake.
 
     Args:
@@ -77,6 +80,7 @@ def receive(lake: Lake, file: Path, name: str, said: Mapping[str, Any], syntheti
         name: how the manifest names it.
         said: manifest fields that are known (`SIDECAR_FIELDS`).
         synthetic: whether its numbers are made up.
+        kind: who reads it: `page` the layouts, `table` an asset that knows its columns.
 
     Returns:
         sha256 of the content, and whether it was new to the lake.
@@ -96,6 +100,7 @@ def receive(lake: Lake, file: Path, name: str, said: Mapping[str, Any], syntheti
         **{key: None if said.get(key) is None else str(said[key]) for key in SIDECAR_FIELDS[1:-1]},
         "size": file.stat().st_size,
         "synthetic": synthetic,
+        "kind": kind,
         "year": None if year is None else int(year),
         "year_from": None if year is None else "sidecar",
         "ingested_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -146,8 +151,9 @@ def register_published(lake: Lake, reference: Path) -> int:
         "title": "中国城市数字经济指数蓝皮书(2021): published tables, annotated",
         "edition": "2021",
     }
+    pages = {f"{table}.csv" for table in PUBLISHED_PAGES}
     new = [
-        receive(lake, file, f"published/{file.name}", said)[1]
+        receive(lake, file, f"published/{file.name}", said, kind="page" if file.name in pages else "table")[1]
         for file in sorted((reference / "published").glob("*.csv"))
     ]
     return sum(new)

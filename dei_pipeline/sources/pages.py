@@ -21,12 +21,14 @@ class _Corrects(Protocol):
 
 
 def readings(cells: pl.DataFrame, manifests: pl.DataFrame, reference: Path) -> list[Reading]:
-    """The reading of each file whose cells are given."""
+    """The reading of each file of pages whose cells are given."""
     layouts, shared = load_layouts(reference / "layouts"), load_reference(reference)
-    about = {row["sha256"]: row for row in manifests.to_dicts()}
+    about = {row["sha256"]: row for row in manifests.filter(pl.col("kind") == "page").to_dicts()}
     found = []
     for (sha256,), rows in cells.partition_by("sha256", as_dict=True, maintain_order=True).items():
-        manifest = about[sha256]
+        manifest = about.get(str(sha256))
+        if manifest is None:
+            continue
         known = manifest | {"source_id": None if manifest["source_id"] == "unknown" else manifest["source_id"]}
         found.append(read_file(rows, known, layouts, shared))
     return found
