@@ -293,9 +293,10 @@ class _Tree:
             for role in dict.fromkeys(t["role"] for t in wanted)
         }
         scale = "" if wanted[0]["scale"] == 1 else f"{wanted[0]['scale']:g} × "
-        return scale + (
-            f"{sides['numerator']} / ({sides['denominator']})" if "denominator" in sides else next(iter(sides.values()))
-        )
+        if "denominator" not in sides:
+            return scale + next(iter(sides.values()))
+        top, bottom = (f"({side})" if " + " in side else side for side in (sides["numerator"], sides["denominator"]))
+        return f"{scale}{top} / {bottom}"
 
     def observation(self, key: str) -> dict[str, Any]:
         """One observation with its source cell, or the donors it was imputed from."""

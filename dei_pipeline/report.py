@@ -1,10 +1,10 @@
 """What `dei run` and `dei check` print: what was made and why, the top of the ranking, the state of the checks."""
 
-from collections import Counter
+from collections import defaultdict
+from pathlib import Path
 
 import polars as pl
 
-from dei_pipeline.checks.sentences import broken_rows, load_sentences
 from dei_pipeline.lake import Lake
 from dei_pipeline.runs import MAY_CHANGE, Report
 from dei_pipeline.settings import Settings
@@ -23,15 +23,15 @@ def outcome_lines(report: Report) -> list[str]:
     for key, outcome in made.items():
         reason = report.reasons.get(key, "")
         lines.append(f"{key:48} {outcome:28} {'' if reason == MAY_CHANGE else reason}".rstrip())
-    skipped = Counter(
-        outcome.removeprefix("skipped: ") for outcome in report.outcomes.values() if outcome.startswith("skipped")
-    )
-    own = [(reason, count) for reason, count in skipped.items()]
-    lines += [f"skipped {count:2} table(s): {reason}" for reason, count in own]
+    skipped: dict[str, list[str]] = defaultdict(list)
+    for key, outcome in report.outcomes.items():
+        if outcome.startswith("skipped: "):
+            skipped[outcome.removeprefix("skipped: ")].append(key)
+    lines += [f"skipped {', '.join(keys)}: {reason}" for reason, keys in skipped.items()]
     unchanged = sum(outcome == "unchanged" for outcome in report.outcomes.values())
     failed = len(report.errors)
     lines.append(
-        f"{len(made)} made, {unchanged} unchanged, {sum(skipped.values())} skipped, {failed} failed"
+        f"{len(made)} made, {unchanged} unchanged, {sum(map(len, skipped.values()))} skipped, {failed} failed"
         + (f"; data years {report.years[0]}–{report.years[-1]}" if report.years else "")
     )
     return lines
@@ -40,12 +40,13 @@ def outcome_lines(report: Report) -> list[str]:
 def results(settings: Settings) -> str:
     """The top of each ranking, what is synthetic or missing, and where the release lies."""
     lake = Lake(settings.lake)
+    synthetic = is_synthetic(lake)
     lines = []
     if lake.exists("release/dei_ranking"):
         ranking = lake.read("release/dei_ranking")
         year = int(ranking["year"].to_numpy().max())
         top = ranking.filter(pl.col("year") == year).sort("rank", "region_code").head(TOP)
-        mark = " — SYNTHETIC 合成数据" if is_synthetic(lake) else ""
+        mark = " — SYNTHETIC 合成数据" if synthetic else ""
         lines.append(f"\nDEI {year} 城市数字经济指数, top {TOP}{mark}")
         lines += [
             f"{rank:4}  {zh}\t{en or '':12} {score:5.1f}  {tier}"
@@ -63,8 +64,11 @@ def results(settings: Settings) -> str:
             scores = " · ".join(
                 f"{name} {score:.1f}" for name, score in rows.select("name_zh", "score").head(4).iter_rows()
             )
-            lines.append(f"city clusters ({basis} scores, weights {rows['weighting'][0]}): {scores}")
-    lines.append(f"release: {settings.lake / 'release'}")
+            weights = f"{'synthetic ' if synthetic else ''}{rows['weighting'][0]}"
+            lines.append(f"city clusters ({basis} scores, weights {weights}): {scores}")
+    release = settings.lake / "release"
+    here = Path.cwd()
+    lines.append(f"release: {release.relative_to(here) if release.is_relative_to(here) else release}")
     return "\n".join(lines)
 
 
@@ -81,6 +85,7 @@ def check_lines(settings: Settings) -> tuple[list[str], int]:
     """
     from dei_pipeline.assets import all_tables
     from dei_pipeline.checks.lineage import dangling
+    from dei_pipeline.checks.sentences import broken_rows, load_sentences
     from dei_pipeline.checks.series import COVERAGE_FLOOR, LARGEST_STEP, ranked_share, steps
     from dei_pipeline.publish import BrokenContract, check_contract
 

@@ -72,7 +72,7 @@ def run_model(inputs: Inputs, sql: str, contract: Contract, grains: dict[str, tu
     """
     frame = contract.conform(select(sql, inputs.read))
     if not frame.height:
-        raise NothingToDo(f"{contract.key}: no rows: {', '.join(tables_of(sql))} hold nothing that meets here")
+        raise NothingToDo(f"nothing in {', '.join(tables_of(sql))} meets here")
     edges = [
         edges_to(frame, contract, parent, on, inputs.read(parent), grains[parent])
         for parent, on in contract.made_of.items()

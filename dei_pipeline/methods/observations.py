@@ -90,7 +90,7 @@ def staged(
     """
     held = [frame.with_columns(table=pl.lit(key.removeprefix("staging/"))) for key, frame in pages.items()]
     if not held:
-        raise NothingToDo("core/observation_vintages: no page of a known layout is in this lake")
+        raise NothingToDo("no page of a known layout is in this lake")
     cells = pl.concat([*held, unreadable.select(held[0].columns)] if unreadable.height else held).with_columns(
         level=pl.col("table").replace_strict(dict(levels), default="any", return_dtype=pl.String),
         corrected=pl.lit(False),

@@ -95,6 +95,7 @@ def column_number(letters: str) -> int:
 
 
 def refuse(name: str, reason: str, fix: str) -> NoReturn:
+    """Raise a `SourceError` that names the file, the reason and the fix."""
     raise SourceError(f"{name}: {reason}", fix)
 
 
@@ -108,6 +109,7 @@ def check(name: str, limit: str, found: float, limits: Limits, where: str = "") 
 
 
 def bounds(rows: Iterable[int], columns: Iterable[int], name: str, where: str, limits: Limits) -> None:
+    """Raise when the used rectangle of a sheet is above the limits."""
     last_row, last_column = max(rows, default=0), max(columns, default=0)
     check(name, "max_rows", last_row, limits, where)
     check(name, "max_columns", last_column, limits, where)
@@ -196,6 +198,7 @@ def cells_of(
 
 
 def joined(frames: list[pl.DataFrame], name: str, limits: Limits) -> pl.DataFrame:
+    """The cells of all sheets of a file, counted against the limit."""
     cells = pl.concat([pl.DataFrame(schema=CELL_SCHEMA), *frames])
     check(name, "max_cells", cells.height, limits)
     return cells

@@ -46,6 +46,7 @@ def _text(content: bytes, name: str, declared: str | None, lenient: bool) -> tup
 
 
 def csv_cells(content: bytes, name: str, limits: Limits) -> Decoded:
+    """Cells of a delimited text file in UTF-8 or GB18030; the delimiter is the one that splits it most evenly."""
     text, encoding, _ = _text(content, name, None, lenient=False)
     if len(re.findall(r"[\x00-\x08\x0e-\x1f]", text[:65536])) > 2:
         refuse(name, "a binary file of a kind that is not read", SUPPORTED)

@@ -109,6 +109,7 @@ def _sheet_members(members: dict[str, bytes], name: str) -> list[str]:
 
 
 def xlsx_cells(content: bytes, name: str, limits: Limits, encrypted: bool = False) -> Decoded:
+    """Cells of an .xlsx workbook; `encrypted` says that it came out of an encrypted container."""
     members = _members(content, name, limits)
     if "xl/workbook.xml" not in members:
         kinds = {"word/": "a Word document", "ppt/": "a presentation", "xl/workbook.bin": "a binary workbook (.xlsb)"}
@@ -157,6 +158,7 @@ def _decrypted(content: bytes, name: str) -> bytes:
 
 
 def ole_cells(content: bytes, name: str, limits: Limits) -> Decoded:
+    """Cells of an .xls workbook, or of the .xlsx encrypted in an OLE container."""
     with olefile.OleFileIO(io.BytesIO(content)) as ole:
         streams = {"/".join(parts).lower(): parts for parts in ole.listdir()}
         kind = next((s for s in ("workbook", "book") if s in streams), None)

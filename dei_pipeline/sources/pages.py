@@ -66,7 +66,7 @@ def of_layout(about: pl.DataFrame, layout: Layout) -> pl.DataFrame:
     """
     mine = about.filter(pl.col("layout") == layout.table)
     if not mine.height:
-        raise NothingToDo(f"staging/{layout.table}: no page of this kind in the lake")
+        raise NothingToDo("no page of this kind in the lake")
     return mine
 
 
@@ -87,7 +87,7 @@ def values(cells: pl.LazyFrame, about: pl.DataFrame, layout: Layout) -> Table:
     )
     cells_in = table.frame.height + table.quarantine.height
     if not cells_in:
-        raise NothingToDo(f"staging/{layout.table}: its pages hold no value")
+        raise NothingToDo("its pages hold no value")
     share = table.frame.height / cells_in
     if share < layout.coverage_floor:
         first = table.quarantine.row(0, named=True)

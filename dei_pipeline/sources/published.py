@@ -25,7 +25,7 @@ def figures(cells: pl.LazyFrame, manifests: pl.DataFrame) -> Table:
     """
     files = manifests.filter((pl.col("source_id") == PUBLISHED) & (pl.col("file") == FILE)).sort("edition")
     if not files.height:
-        raise NothingToDo(f"core/published_figures: no {FILE} in this lake")
+        raise NothingToDo(f"no {FILE} in this lake")
     page = cells.filter(pl.col("sha256") == files["sha256"][-1]).collect()
     header = dict(page.filter(pl.col("row") == 1).select("col", "text").iter_rows())
     body = page.filter(pl.col("row") > 1).with_columns(
