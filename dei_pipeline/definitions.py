@@ -1,5 +1,6 @@
 """What Dagster loads: assets, checks, jobs, schedule, sensor over one lake."""
 
+import warnings
 from collections.abc import Callable
 
 import dagster as dg
@@ -22,8 +23,11 @@ def build_definitions(settings: Settings, announce: Callable[[str, str], None] =
     specs = all_tables(settings)
     inputs, year = jobs(specs)
     lake = Lake(settings.lake)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # backfill_policy; stderr is for errors
+        assets = [to_asset(spec, settings, announce) for spec in specs]
     return dg.Definitions(
-        assets=[to_asset(spec, settings, announce) for spec in specs],
+        assets=assets,
         asset_checks=all_checks(specs, settings),
         jobs=[inputs, year],
         schedules=[yearly_schedule(year)],

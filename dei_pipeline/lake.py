@@ -4,9 +4,9 @@
 table lie `lineage/<layer>/<table>` and `quarantine/<layer>/<table>` in the same parts, and `_state.json`: what each
 part was made from, so that a run does only what is stale.
 
-A commit writes the three files under temporary names, then, holding the table's lock, marks the part as being written,
-renames all three into place and records the part. A process killed anywhere leaves whole files, and a part that is
-unrecorded or marked is made again by the next run.
+A commit holds the table's lock, writes the three files under temporary names, marks the part as being written, renames
+all three into place and records the part; files whose content would not change are left alone. A process killed
+anywhere leaves whole files, and a part that is unrecorded or marked is made again by the next run.
 """
 
 import contextlib
@@ -35,7 +35,9 @@ FILE = "part-0.parquet"
 STATE = "_state.json"
 STALE_TEMPORARY_SECONDS = 3600
 ROW_GROUP = 20_000
-MOST_PINNED = 256  # files a scan holds open; only tables split by received file have more, and those parts do not change
+MOST_PINNED = (
+    256  # files a scan holds open; only tables split by received file have more, and those parts do not change
+)
 
 
 def fingerprint(frame: pl.DataFrame) -> str:
@@ -46,20 +48,18 @@ def fingerprint(frame: pl.DataFrame) -> str:
     return digest.hexdigest()[:16]
 
 
-def fingerprints_by_year(frame: pl.DataFrame) -> dict[str, str]:
-    """Content hash of each year's rows of a frame that holds all years."""
-    if "year" not in frame.columns:
+def fingerprints_by(frame: pl.DataFrame, column: str = "year") -> dict[str, str]:
+    """Content hash of the rows of each value of a column (a year, a file); none for a frame without it."""
+    if column not in frame.columns:
         return {}
-    keyed = (
-        pl.DataFrame({"year": frame["year"], "hash": frame.hash_rows(seed=0)}).drop_nulls("year").sort("year", "hash")
-    )
+    keyed = pl.DataFrame({"of": frame[column], "hash": frame.hash_rows(seed=0)}).drop_nulls("of").sort("of", "hash")
     if not keyed.height:
         return {}
-    years, starts = np.unique(keyed["year"].to_numpy(), return_index=True)
+    values, starts = np.unique(keyed["of"].to_numpy(), return_index=True)
     pieces = np.split(keyed["hash"].to_numpy(), starts[1:])
     return {
-        str(int(year)): hashlib.sha256(piece.tobytes()).hexdigest()[:16]
-        for year, piece in zip(years, pieces, strict=True)
+        str(value): hashlib.sha256(piece.tobytes()).hexdigest()[:16]
+        for value, piece in zip(values.tolist(), pieces, strict=True)
     }
 
 
@@ -165,24 +165,36 @@ class Lake:
             parts: for each part the table (an empty frame removes the part's file) and the record for the state.
             split: name of the column the table is split by, None for one file.
         """
-        prepared: list[tuple[str, Path, Path | None]] = []
-        for part, (table, _) in parts.items():
-            sides = ((None, table.frame), ("lineage", table.edges), ("quarantine", table.quarantine))
-            for side, frame in reversed(sides):
-                target = self.part_file(key, part, split, side)
-                prepared.append((part, target, self._write_temporary(target, frame) if frame.height else None))
         with self._locked(key):
-            state = {"parts": self.state(key)["parts"] | {part: {"writing": True} for part in parts}}
-            self._write_state(key, state)
-            for _, target, temporary in prepared:
+            held = self.state(key)["parts"]
+            prepared: dict[str, list[tuple[Path, Path | None]]] = {}
+            for part, (table, record) in parts.items():
+                sides = (("lineage", table.edges), ("quarantine", table.quarantine), (None, table.frame))
+                targets = [(self.part_file(key, part, split, side), frame) for side, frame in sides]
+                if not self._holds(held.get(part, {}), record, targets):
+                    prepared[part] = [(t, self._write_temporary(t, f) if f.height else None) for t, f in targets]
+            if prepared:
+                self._write_state(key, {"parts": held | {part: {"writing": True} for part in prepared}})
+            for target, temporary in (file for files in prepared.values() for file in files):
                 if temporary is None:
                     target.unlink(missing_ok=True)
                 else:
                     os.replace(temporary, target)
-            for folder in {target.parent for _, target, _ in prepared if target.parent.is_dir()}:
+            for folder in {t.parent for files in prepared.values() for t, _ in files if t.parent.is_dir()}:
                 _fsync(folder)
-            state["parts"] |= {part: record for part, (_, record) in parts.items()}
-            self._write_state(key, state)
+            self._write_state(key, {"parts": held | {part: record for part, (_, record) in parts.items()}})
+
+    @staticmethod
+    def _holds(
+        held: Mapping[str, Any], record: Mapping[str, Any], targets: Sequence[tuple[Path, pl.DataFrame]]
+    ) -> bool:
+        """Whether the lake holds these very rows, edges and quarantine already, so that no file need be touched."""
+        content = held.get("content")
+        return (
+            content is not None
+            and content == record.get("content")
+            and all(target.is_file() == bool(frame.height) for target, frame in targets)
+        )
 
     def drop(self, key: str, parts: Iterable[str]) -> None:
         """Removes parts of a table that have no source any more, with their lineage and quarantine."""

@@ -13,7 +13,7 @@ import polars as pl
 
 from dei_pipeline.contracts import Contract, pandera_schema
 from dei_pipeline.errors import ContractError, DeiError, MethodError, NothingToDo
-from dei_pipeline.lake import WHOLE, Lake, fingerprint, fingerprints_by_year
+from dei_pipeline.lake import WHOLE, Lake, fingerprint, fingerprints_by
 from dei_pipeline.provenance import Table, locate, row_key
 from dei_pipeline.settings import Settings
 from dei_pipeline.tables import (
@@ -70,7 +70,7 @@ def make(spec: TableSpec, lake: Lake, settings: Settings, parts: Sequence[str] |
     table = Table(spec.contract.conform(table.frame), table.edges, table.quarantine, table.notes)
     check_contract(spec.contract, table.frame, lake, settings)
     check_lineage(spec.contract, table)
-    return Publication(spec, {p: (t, _record(t, bases[p])) for p, t in _split(spec, table, parts).items()})
+    return Publication(spec, {p: (t, _record(t, bases[p], spec.split)) for p, t in _split(spec, table, parts).items()})
 
 
 def check_contract(contract: Contract, frame: pl.DataFrame, lake: Lake, settings: Settings) -> None:
@@ -165,11 +165,13 @@ def _split(spec: TableSpec, table: Table, parts: Sequence[str] | None) -> dict[s
     }
 
 
-def _record(table: Table, made_from: dict[str, Any]) -> dict[str, Any]:
+def _record(table: Table, made_from: dict[str, Any], split: str | None) -> dict[str, Any]:
     return {
         "basis": made_from,
         "version": fingerprint(table.frame),
-        "years": fingerprints_by_year(table.frame),
+        "years": fingerprints_by(table.frame, "year"),
+        "files": fingerprints_by(table.frame, "sha256") if split != "sha256" else {},
+        "content": [fingerprint(frame) for frame in (table.frame, table.edges, table.quarantine)],
         "rows": table.frame.height,
         "edges": table.edges.height,
         "parents": sorted(table.edges["parent_table"].unique().to_list()),

@@ -227,10 +227,11 @@ def parent_version(lake: Lake, spec: TableSpec, parent: str, part: str) -> str |
     if spec.split and parent not in spec.panel:
         if part in parts:
             return parts[part].get("version")
-        if spec.split == "year" and WHOLE in parts and "years" in parts[WHOLE]:
-            return parts[WHOLE]["years"].get(part)
         if WHOLE not in parts:
             return None
+        slices = parts[WHOLE].get("years" if spec.split == "year" else "files")
+        if slices:  # a parent without that column is read whole
+            return slices.get(part)
     return combined({name: record.get("version", "") for name, record in parts.items()})
 
 

@@ -35,16 +35,13 @@ def _readings(inputs: Inputs) -> list[Reading]:
     "staging/page_cells",
     needs=["raw/cells", "raw/manifests"],
     split="sha256",
-    panel=["raw/manifests"],
     files=READER_FILES,
 )
 def page_cells(inputs: Inputs) -> Table:
     return page_tables.page_cells(_readings(inputs), inputs.read("raw/manifests"))
 
 
-@table(
-    "staging/pages", needs=["raw/cells", "raw/manifests"], split="sha256", panel=["raw/manifests"], files=READER_FILES
-)
+@table("staging/pages", needs=["raw/cells", "raw/manifests"], split="sha256", files=READER_FILES)
 def pages(inputs: Inputs) -> Table:
     return page_tables.pages(_readings(inputs))
 

@@ -85,15 +85,17 @@ def find_blocks(cells: pl.DataFrame, reference: Reference, stub_keys: Collection
     """The tables of one sheet, top to bottom and left to right, with titles, units and columns read.
 
     Args:
-        cells: raw/cells of one sheet with `key` (str, null for numbers), `value` (f64) and `is_year` (bool) added.
+        cells: raw/cells of one sheet with `key` (str, null for numbers), `han_key` (without a translation behind it),
+            `value` (f64) and `is_year` (bool) added.
         reference: units and patterns.
         stub_keys: keys of all headings that mark a header row.
     """
+    names = list(stub_keys)
     rows = cells.group_by("row").agg(
         n=pl.len(),
         n_numeric=(pl.col("value").is_not_null() & ~pl.col("is_year")).sum(),
         n_year=pl.col("is_year").sum(),
-        anchors=pl.col("col").filter(pl.col("key").is_in(list(stub_keys))).sort(),
+        anchors=pl.col("col").filter(pl.col("key").is_in(names) | pl.col("han_key").is_in(names)).sort(),
     )
     found = rows.filter((pl.col("anchors").list.len() > 0) & (pl.col("n") > 1) & (pl.col("n_numeric") == 0))
     anchors: dict[int, list[int]] = dict(found.sort("row").select("row", "anchors").iter_rows())

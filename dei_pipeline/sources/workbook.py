@@ -42,6 +42,7 @@ VALUE_SCHEMA = pl.Schema({
     "code_hint": pl.String(), "province_hint": pl.String(),
 })  # fmt: skip
 MAX_KEY_TEXT = 200
+TRANSLATION = r"(\p{Han}[^A-Za-z]*)\s+[A-Za-z][A-Za-z .&/-]*$"
 MAX_FILE_TITLES = 300
 
 
@@ -160,12 +161,13 @@ def _sheets(cells: pl.DataFrame, layouts: Sequence[Layout], reference: Reference
 
 
 def _prepare(cells: pl.DataFrame) -> pl.DataFrame:
-    """The cells with `key`, `value` (number read) and `is_year` added."""
+    """The cells with `key`, `han_key`, `value` (number read) and `is_year` added."""
     text = pl.col("kind") == "text"
     short = text & (pl.col("text").str.len_chars() <= MAX_KEY_TEXT)
     number = pl.when(pl.col("kind") == "number").then("number").when(short).then(number_expr(pl.col("text")))
     return cells.with_columns(
         key=pl.when(short).then(key_expr(pl.col("text"))),
+        han_key=pl.when(short).then(key_expr(pl.col("text").str.replace(TRANSLATION, "${1}"))),
         value=number,
         is_year=pl.when(pl.col("kind").is_in(["text", "number", "date"]))
         .then(year_expr(pl.col("text").str.slice(0, 30)).is_not_null())

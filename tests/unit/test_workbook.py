@@ -163,6 +163,11 @@ def test_two_columns_of_one_year_are_not_guessed():
 
 
 # -- units -------------------------------------------------------------------------------------------------------------
+def test_a_bilingual_heading_over_the_regions_marks_the_header():
+    rows = [["城市人口(2019年)"], ["单位：万人"], ["城市\nCity", "常住人口\nResident population"], ["上海市 Shanghai", 2428.1]]
+    assert list(values(read(rows)).values()) == [2428.1]
+
+
 def test_two_units_in_one_row_and_units_in_headers():
     head = [
         "地 区",
