@@ -7,7 +7,7 @@ DEI := .venv/bin/dei
 .PHONY: run test ui clean
 
 run: .venv/run.stamp
-	@test -n "$$(ls -A $(LAKE)/raw/blobs 2>/dev/null)" || $(DEI) demo --lake $(LAKE)
+	@$(DEI) demo --if-empty --lake $(LAKE)
 	$(DEI) run --lake $(LAKE)
 
 test: .venv/test.stamp

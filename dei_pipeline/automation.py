@@ -9,19 +9,28 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from dei_pipeline.lake import Lake
-from dei_pipeline.publish import YEARS
 from dei_pipeline.settings import Settings
-from dei_pipeline.tables import INPUT_LAYERS, TableSpec
+from dei_pipeline.sources.received import manifest_versions
+from dei_pipeline.tables import INPUT_LAYERS, ONLY_STALE_TAG, TableSpec
 
 
 def jobs(specs: Sequence[TableSpec]) -> tuple[UnresolvedAssetJobDefinition, UnresolvedAssetJobDefinition]:
     """`refresh_inputs` (raw, staging, core: all years at once) and `refresh_year` (mart, index, release: by year)."""
     inputs = dg.AssetSelection.groups(*INPUT_LAYERS)
     outputs = dg.AssetSelection.groups(*sorted({spec.layer for spec in specs} - set(INPUT_LAYERS)))
+    tags = {ONLY_STALE_TAG: "true"}
     return (
-        dg.define_asset_job("refresh_inputs", inputs, description="Read what was received: raw, staging, core."),
         dg.define_asset_job(
-            "refresh_year", outputs, partitions_def=YEARS, description="Marts, indices and release of a data year."
+            "refresh_inputs",
+            inputs,
+            tags=tags,
+            description="Read what was received: raw, staging, core; only what is stale.",
+        ),
+        dg.define_asset_job(
+            "refresh_year",
+            outputs,
+            tags=tags,
+            description="Marts, indices and release of a data year; only what is stale.",
         ),
     )
 
@@ -52,15 +61,15 @@ def raw_sensor(job: UnresolvedAssetJobDefinition, settings: Settings) -> dg.Sens
         job=job,
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description="Files ingested or withdrawn since the last look.",
+        description="Files ingested, withdrawn or described anew since the last look.",
     )
     def new_files_in_raw(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        held = sorted(path.name[:12] for path in Lake(settings.lake).blobs().glob("[0-9a-f]*"))
-        seen = json.loads(context.cursor) if context.cursor else []
-        if held == seen:
-            return dg.SkipReason(f"{len(held)} files, none new")
-        changed = sorted(set(held) ^ set(seen))
-        fingerprint = hashlib.sha256("".join(held).encode()).hexdigest()
+        held = manifest_versions(Lake(settings.lake))
+        seen: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
+        changed = sorted(file for file in {*held, *seen} if held.get(file) != seen.get(file))
+        if not changed:
+            return dg.SkipReason(f"{len(held)} files, none new or changed")
+        fingerprint = hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
         return dg.SensorResult(
             run_requests=[dg.RunRequest(run_key=fingerprint, tags={"dei/files": ",".join(changed[:5])})],
             cursor=json.dumps(held),

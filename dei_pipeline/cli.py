@@ -3,6 +3,7 @@
 Commands import what they need when they run, so that `--help`, `explain` and `impact` start at once.
 """
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from dei_pipeline.errors import DeiError
+from dei_pipeline.settings import LATEST, OLDEST
 
 LAKE = click.option(
     "--lake", type=click.Path(file_okay=False), help="Root of the data lake (default: DEI_LAKE or data_lake)."
@@ -21,14 +24,24 @@ LAKE = click.option(
 class Commands(click.Group):
     """Prints an error as one line that names the place and the fix; the traceback only with --debug."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the program; what the terminal's encoding lacks is shown as «?»."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        return super().main(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command."""
         try:
             return super().invoke(ctx)
-        except DeiError as error:
-            if ctx.params.get("debug"):
+        except (DeiError, OSError, yaml.YAMLError) as error:
+            if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
                 raise
-            click.echo(f"dei: {error}", err=True)
+            text = str(error)
+            if isinstance(error, OSError) and error.filename is not None:
+                text = f"{error.filename}: {error.strerror}; check the path and who may use it"
+            click.echo(f"dei: {' '.join(text.split())}", err=True)
             ctx.exit(1)
 
 
@@ -56,28 +69,36 @@ def main(debug: bool) -> None:
 @click.option("--years", default="2015-2020", show_default=True, help="Data years.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the draws.")
 @click.option("--allow-mixed", is_flag=True, help="Let synthetic files join real ones.")
+@click.option("--if-empty", is_flag=True, help="Only if the lake holds neither real files nor a finished demo.")
 @LAKE
 @example("dei demo --regions 30 --years 2019-2020 --lake /tmp/lake")
-def demo(regions: int, years: str, seed: int, allow_mixed: bool, lake: str | None) -> None:
+def demo(regions: int, years: str, seed: int, allow_mixed: bool, if_empty: bool, lake: str | None) -> None:
     """Write synthetic sources into the lake 写入合成数据 (every manifest says so)."""
     import tempfile
 
-    from dei_pipeline.demo.generate import generate
+    from dei_pipeline.demo.generate import finished, generate, mark_finished
     from dei_pipeline.lake import Lake
     from dei_pipeline.settings import Settings, parse_years
-    from dei_pipeline.sources.ingest import check_mixing, receive
+    from dei_pipeline.sources.ingest import check_mixing, holds, receive
 
     settings = Settings.load(lake)
     home = Lake(settings.lake)
+    if if_empty and (holds(home, synthetic=False) or (finished(home) and holds(home, synthetic=True))):
+        what = "real files" if holds(home, synthetic=False) else "the demo already"
+        click.echo(f"nothing written: {home.root} holds {what}")
+        return
     check_mixing(home, synthetic=True, allow_mixed=allow_mixed)
     with tempfile.TemporaryDirectory() as folder, _progress("Writing synthetic sources 合成数据") as step:
-        files = generate(Path(folder), regions, parse_years(years), seed, progress=step)
+        wanted = parse_years(years)
+        files = generate(Path(folder), regions, wanted, seed, progress=step)
         new = 0
         for file in files:
             said = {
                 name: getattr(file, name) for name in ("source_id", "producer", "title", "edition", "licence", "year")
             }
-            new += receive(home, file.path, str(file.path.relative_to(folder)), said, synthetic=True)[1]
+            outcome = receive(home, file.path, str(file.path.relative_to(folder)), said, synthetic=True)[1]
+            new += outcome == "taken"
+    mark_finished(home, regions, wanted, seed)
     click.echo(f"{len(files)} synthetic files, {new} new, in {home.blobs()}; next: dei run")
 
 
@@ -109,20 +130,26 @@ def ingest(
             allow_mixed=allow_mixed,
             progress=step,
         )
-    words = {"taken": "taken", "known": "already there", "left": "LEFT OUT"}
+    words = {"taken": "taken", "updated": "updated", "known": "already there", "left": "LEFT OUT"}
     for row in report:
         known = ", ".join(row.pages) or ("no page recognised" if row.outcome != "left" else "")
         click.echo(f"{words[row.outcome]:13} {row.file}  {known}{'  — ' + row.reason if row.reason else ''}")
     counted = {outcome: sum(row.outcome == outcome for row in report) for outcome in words}
+    updated = f"{counted['updated']} updated, " if counted["updated"] else ""
     click.echo(
-        f"{counted['taken']} taken, {counted['known']} already there, {counted['left']} left out, "
+        f"{updated}{counted['taken']} taken, {counted['known']} already there, {counted['left']} left out, "
         f"{sum(not r.pages and r.outcome != 'left' for r in report)} with no page recognised; next: dei run"
     )
 
 
-@main.group()
-def sources() -> None:
-    """What the lake holds 数据来源: list, what is missing, withdraw."""
+@main.group(invoke_without_command=True)
+@LAKE
+@click.pass_context
+def sources(ctx: click.Context, lake: str | None) -> None:
+    """What the lake holds 数据来源: list (also without a word), what is missing, withdraw."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(sources_list, lake=lake)
+    ctx.default_map = {name: {"lake": lake} for name in sources.commands}
 
 
 @sources.command("list")
@@ -171,13 +198,13 @@ def sources_missing(index: str, year: int, lake: str | None) -> None:
 @LAKE
 @example("dei sources withdraw 3fa9c0d1e2b4")
 def sources_withdraw(which: str, lake: str | None) -> None:
-    """Take a file out of the lake, by name or start of its sha256; the next run removes what came from it."""
+    """Take a file out, by its exact name or 8 digits of its sha256; the next run removes what came from it."""
     from dei_pipeline.lake import Lake
     from dei_pipeline.settings import Settings
     from dei_pipeline.sources.ingest import withdraw
 
-    for manifest in withdraw(Lake(Settings.load(lake).lake), which):
-        click.echo(f"withdrawn: {manifest['file']} ({manifest['sha256'][:12]}); next: dei run")
+    manifest, where = withdraw(Lake(Settings.load(lake).lake), which)
+    click.echo(f"withdrawn: {manifest['file']} ({manifest['sha256'][:12]}), now in {where}; next: dei run")
 
 
 @main.command()
@@ -185,7 +212,13 @@ def sources_withdraw(which: str, lake: str | None) -> None:
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write (default: KIND_YEAR.xlsx here)."
 )
-@click.option("--year", default=2020, show_default=True, help="Data year printed on the page.")
+@click.option(
+    "--year",
+    type=click.IntRange(OLDEST, LATEST),
+    default=2020,
+    show_default=True,
+    help="Data year printed on the page.",
+)
 @click.option("--index", default="dei", show_default=True, help="Index whose rubric or variables are listed.")
 @click.option("--variable", "variables", multiple=True, help="Variable(s) of a region × indicator page; repeatable.")
 @LAKE
@@ -209,23 +242,39 @@ def template(kind: str, out: Path | None, year: int, index: str, variables: tupl
 def layout(file: Path, draft: Path | None, lake: str | None) -> None:
     """Show how a page is understood 版式识别, and draft a layout for an unknown one."""
     from dei_pipeline.settings import Settings
-    from dei_pipeline.sources.ingest import sidecar
+    from dei_pipeline.sources.ingest import content_of, sidecar
     from dei_pipeline.sources.pages import one_reading
     from dei_pipeline.sources.sketch import describe, draft_layout
 
     settings = Settings.load(lake)
-    cells, manifest, reading = one_reading(file.read_bytes(), file.name, sidecar(file), settings.reference)
+    cells, manifest, reading = one_reading(content_of(file, file.name), file.name, sidecar(file), settings.reference)
     click.echo(describe(reading))
     if draft is None and reading.pages["layout"].null_count() < reading.pages.height:
         return
-    text, columns = draft_layout(cells, manifest)
-    if draft is None:
-        click.echo(f"\n# draft of a layout: write it with --draft reference/layouts\n{text}\n{columns}")
+    try:
+        name, text, columns = draft_layout(cells, manifest)
+    except DeiError as nothing:
+        if draft is not None:
+            raise
+        click.echo(f"\n# {nothing}")
         return
+    if draft is None:
+        click.echo(f"\n# draft of a layout: write it with --draft DIR\n{text}\n{columns}")
+        return
+    live = settings.reference / "layouts"
+    if draft.resolve() == live.resolve():
+        fix = "write the draft elsewhere, fill it in and rename it, then move it there"
+        raise DeiError(f"{draft}: every command reads the layouts there, and a draft is none", fix)
+    files = {draft / f"{name}.yaml": text, draft / f"{name}.csv": columns}
+    if taken := [path for path in files if path.exists()]:
+        raise DeiError(f"{taken[0]}: is there already", "rename it to <source>__<page>, or give another folder")
     draft.mkdir(parents=True, exist_ok=True)
-    for suffix, content in ((".yaml", text), (".csv", columns)):
-        (draft / f"draft__{file.stem}{suffix}").write_text(content, encoding="utf-8")
-    click.echo(f"draft written to {draft}/draft__{file.stem}.yaml and .csv: review, rename to <source>__<page>")
+    for path, content in files.items():
+        path.write_text(content, encoding="utf-8")
+    click.echo(
+        f"draft written to {draft}/{name}.yaml and .csv: fill in each ?, rename files and table to <source>__<page>, "
+        f"move them to {live}"
+    )
 
 
 @main.command()
@@ -321,7 +370,8 @@ def ui(port: int, lake: str | None) -> None:
     import os
     import socket
 
-    from dei_pipeline.runs import instance, ui_command
+    from dei_pipeline.instance import instance
+    from dei_pipeline.runs import ui_command
     from dei_pipeline.settings import Settings
 
     settings = Settings.load(lake)

@@ -18,6 +18,8 @@ from dei_pipeline.errors import ReferenceFileError
 if TYPE_CHECKING:
     import pandera.polars as pa
 
+    from dei_pipeline.settings import Settings
+
 DATA_TYPES: dict[str, pl.DataType] = {
     "String": pl.String(),
     "Int32": pl.Int32(),
@@ -41,6 +43,28 @@ class Column:
 
 
 @dataclass(frozen=True)
+class MadeOf:
+    """How a row of a SQL model leads to the rows of one parent.
+
+    Attributes:
+        by: columns with the same values in both; `ours=theirs` where the names differ.
+        role: what the parent is to the row; the parent's own column `role` if it has one and none is given.
+        coefficient: where the model is linear in the parent: a number, a column of the parent, or `1/column` of the
+            model itself (a mean over `column` rows).
+    """
+
+    by: tuple[str, ...]
+    role: str = ""
+    coefficient: str | float | None = None
+
+
+def _made_of(said: Any) -> MadeOf:
+    if isinstance(said, list):
+        return MadeOf(tuple(said))
+    return MadeOf(tuple(said["by"]), said.get("role", ""), said.get("coefficient"))
+
+
+@dataclass(frozen=True)
 class Contract:
     """What a table promises.
 
@@ -49,7 +73,7 @@ class Contract:
         description: what one row is.
         grain: key columns, in the order used for row keys.
         columns: every column; no others are allowed.
-        made_of: parent table -> columns that lead from a row to its parents (SQL models).
+        made_of: parent table -> what leads from a row to its parents (SQL models).
         panel: parents read over all years although the table is made year by year.
         checks: named table-wide checks of `schemas/rules.py`.
         lineage: `edges`; or `source` where a row is itself a received file or one of its cells.
@@ -59,7 +83,7 @@ class Contract:
     description: str
     grain: tuple[str, ...]
     columns: tuple[Column, ...]
-    made_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    made_of: Mapping[str, "MadeOf"] = field(default_factory=dict)
     panel: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
     lineage: str = "edges"
@@ -106,7 +130,7 @@ def load_contracts(path: Path, layer: str) -> dict[str, Contract]:
                 description=entry["description"].strip(),
                 grain=tuple(entry["grain"]),
                 columns=columns,
-                made_of={parent.replace(".", "/"): tuple(on) for parent, on in entry.get("made_of", {}).items()},
+                made_of={parent.replace(".", "/"): _made_of(said) for parent, said in entry.get("made_of", {}).items()},
                 panel=tuple(parent.replace(".", "/") for parent in entry.get("panel", ())),
                 checks=tuple(entry.get("checks", ())),
                 lineage=entry.get("lineage", "edges"),
@@ -134,12 +158,12 @@ def python_contracts() -> dict[str, Contract]:
     return found
 
 
-def pandera_schema(contract: Contract, reference: Path) -> "pa.DataFrameSchema":
+def pandera_schema(contract: Contract, settings: "Settings") -> "pa.DataFrameSchema":
     """The strict pandera schema of a contract: exact columns and types, unique grain, finite floats, not empty.
 
     Args:
         contract: the contract.
-        reference: folder of the reviewed files that table-wide checks may read (bounds of variables).
+        settings: where the reviewed files are that table-wide checks may read (bounds of variables and checkpoints).
     """
     import pandera.polars as pa
 
@@ -157,6 +181,6 @@ def pandera_schema(contract: Contract, reference: Path) -> "pa.DataFrameSchema":
     table_checks = [
         rules.floats_are_finite(),
         rules.not_empty(),
-        *(rules.table_check(name, reference) for name in contract.checks),
+        *(rules.table_check(name, settings) for name in contract.checks),
     ]
     return pa.DataFrameSchema(columns, checks=table_checks, strict=True, unique=list(contract.grain), name=contract.key)

@@ -13,9 +13,12 @@ import polars as pl
 from dei_pipeline.errors import DeiError, LakeError
 from dei_pipeline.lake import WHOLE, Lake
 from dei_pipeline.provenance import Place, manifests, parents_of, places, walk_up
+from dei_pipeline.tables import disagreement
 
 WEAKEST = ("missing", "imputed", "estimated", "expert", "structural_zero", "corrected", "reported")
 OBSERVATIONS = "core/observations"
+VINTAGES = "core/observation_vintages"
+CORRECTIONS = "reference/corrections.yml"
 THRESHOLDS = "index/thresholds"
 MAX_DEPTH = 12
 
@@ -101,7 +104,10 @@ def find_region(lake: Lake, region: str) -> tuple[str, str]:
 
 
 def _rows(lake: Lake, table: str, year: int, **equal: str) -> list[dict[str, Any]]:
-    scan = lake.scan(table, None if WHOLE in lake.part_files(table) else [str(year)])
+    files = lake.part_files(table)
+    if WHOLE not in files and str(year) not in files:
+        return []
+    scan = lake.scan(table, None if WHOLE in files else [str(year)])
     if "year" in scan.collect_schema():
         scan = scan.filter(pl.col("year") == year)
     return scan.filter(*(pl.col(name) == value for name, value in equal.items())).collect(engine="in-memory").to_dicts()
@@ -131,15 +137,22 @@ def explain(lake: Lake, index: str, region: str, year: int, node: str | None = N
             f"there is: {', '.join(made) or 'none'}; `dei run` makes it",
         )
     code, name = find_region(lake, region)
-    scores = {row["node_id"]: row for row in _rows(lake, f"index/{index}_scores", year, region_code=code)}
+    years = sorted(lake.part_files(f"index/{index}_scores"))
+    scores = (
+        {row["node_id"]: row for row in _rows(lake, f"index/{index}_scores", year, region_code=code)}
+        if str(year) in years
+        else {}
+    )
     if not scores:
-        years = sorted(lake.part_files(f"index/{index}_scores"))
         raise LakeError(f"{index} has no value for {name} in {year}", f"years in the lake: {', '.join(years)}")
     framework = {row["node_id"]: row for row in _rows(lake, "core/framework", year, index_id=index)}
     root = node or next(node_id for node_id, row in scores.items() if row["parent_id"] is None)
     if root not in scores:
-        raise DeiError(f"{index} has no node «{root}»", f"nodes: {', '.join(list(framework)[:8])} …")
-    ranks = _rows(lake, f"index/{index}_ranks", year, region_code=code)
+        from rapidfuzz import process
+
+        near = [name for name, _, _ in process.extract(root, list(framework), limit=3)]
+        raise DeiError(f"{index} has no node «{root}»", f"near: {', '.join(near)}")
+    ranks = _rows(lake, f"index/{index}_ranks", year, region_code=code) if scores[root]["parent_id"] is None else []
     tree = _Tree(lake, index, code, year, scores, framework)
     top = scores[root]
     share = top["effective_weight"] or 0.0
@@ -152,11 +165,12 @@ def explain(lake: Lake, index: str, region: str, year: int, node: str | None = N
         "region_name": name,
         "year": year,
         "value": top["score"],
-        "published": ranks[0]["score_published"] if ranks and node is None else None,
+        "published": ranks[0]["score_published"] if ranks else None,
         "rank": ranks[0]["rank"] if ranks else None,
         "tier": ranks[0]["tier_id"] if ranks else None,
         "edition": framework[root]["edition"],
         "synthetic": synthetic,
+        "caution": disagreement(lake, dict.fromkeys(table for table, _ in tree.down.edges), year),
         "coverage": top["coverage"],
         "terms": terms,
         "sum_of_contributions": sum(term["contribution"] or 0.0 for term in terms),
@@ -205,6 +219,13 @@ class _Tree:
             key: row | {"table": table}
             for table, keys in self.down.keys("staging/").items()
             for key, row in _by_key(lake, table, keys).items()
+        }
+        replaced = {edge.key for edges in self.down.edges.values() for edge in edges if edge.role == "replaced"}
+        self.staged |= _page_cells(lake, replaced - self.staged.keys())
+        self.corrections = {
+            found["source_cell"]: found
+            for record in lake.state(VINTAGES)["parts"].values()
+            for found in record.get("notes", {}).get("corrections", ())
         }
         self.places = places(lake, self.staged)
 
@@ -255,8 +276,8 @@ class _Tree:
         }
         keys = self.down.reach(f"index/{self.index}_scores", self._key(node), OBSERVATIONS, beside=(THRESHOLDS,))
         if not wanted:
-            siblings = [e.key for e in self.down.edges.get((f"index/{self.index}_normalised", self._key(node)), [])]
-            members = [key.rpartition("|")[2] for key in siblings if key.rpartition("|")[2] in self.leaves]
+            edges = self.down.edges.get((f"index/{self.index}_normalised", self._key(node)), [])
+            members = [edge.key.rpartition("|")[2] for edge in edges if edge.role == "area"]
             return {
                 "indicator": indicator,
                 "observations": [],
@@ -308,8 +329,26 @@ class _Tree:
             edges = [e for e in self.down.edges.get((OBSERVATIONS, key), []) if e.table == OBSERVATIONS]
             donors = [self.observation(e.key) | {"role": e.role} for e in edges if e.key in self.observed]
             return found | {"method": row["method"], "donors": donors, "source": None}
-        cell = row["source_cell"]
-        return found | {"edition": row["edition"], "source": self.source(cell)}
+        sources = self.sources(key)
+        return found | {
+            "edition": row["edition"],
+            "source": sources[0],
+            **({"sources": sources} if len(sources) > 1 else {}),
+        }
+
+    def sources(self, key: str) -> list[dict[str, Any]]:
+        """The source cells of an observation in their order: one, or every score that was pooled."""
+        vintages = [e.key for e in self.down.edges[OBSERVATIONS, key] if e.table == VINTAGES]
+        edges = [edge for vintage in vintages for edge in self.down.edges[VINTAGES, vintage]]
+        dated = {e.key.rpartition("!")[0]: e.key for e in edges if e.role == "year"}
+        found = []
+        for edge in sorted((e for e in edges if e.role in ("value", "correction")), key=lambda e: e.key):
+            entries = [dated.get(edge.key.rpartition("!")[0]), edge.key if edge.role == "correction" else None]
+            change: dict[str, Any] = {}
+            for entry in (self.corrections.get(entry, {}) for entry in entries if entry):
+                change |= {name: value for name, value in entry.items() if name != "source_cell"}
+            found.append(self.source(edge.key) | ({"correction": change} if change else {}))
+        return found
 
     def source(self, cell: str) -> dict[str, Any]:
         """File, sheet, cell and raw text of a source cell."""
@@ -327,6 +366,18 @@ class _Tree:
             "table": staged["table"],
             "synthetic": place.synthetic,
         }
+
+
+def _page_cells(lake: Lake, cells: set[str]) -> dict[str, dict[str, Any]]:
+    """What some cells of pages really hold, whether staging could read them or not."""
+    if not cells:
+        return {}
+    files = {place.sha256 for place in places(lake, cells).values()}
+    scan = lake.scan("staging/page_cells", files).filter(pl.col("source_cell").is_in(sorted(cells)))
+    found = scan.select(
+        "source_cell", "label", "unit", raw_text="text", table=pl.format("staging/{}", "layout")
+    ).collect(engine="in-memory")
+    return {row["source_cell"]: row for row in found.to_dicts()}
 
 
 def _by_key(lake: Lake, table: str, keys: list[str]) -> dict[str, dict[str, Any]]:

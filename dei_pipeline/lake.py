@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import polars as pl
@@ -124,7 +124,7 @@ class Lake:
         if len(paths) > MOST_PINNED:
             return pl.scan_parquet(paths, hive_partitioning=False)
         with contextlib.ExitStack() as pinned:  # an open file stays what it was, whatever is renamed over its path
-            handles = [pinned.enter_context(path.open("rb")) for path in paths]
+            handles: list[IO[bytes]] = [pinned.enter_context(path.open("rb")) for path in paths]
             return pl.scan_parquet(handles, hive_partitioning=False)
 
     def read(self, key: str, years: Sequence[int] | None = None) -> pl.DataFrame:
@@ -165,7 +165,7 @@ class Lake:
             parts: for each part the table (an empty frame removes the part's file) and the record for the state.
             split: name of the column the table is split by, None for one file.
         """
-        with self._locked(key):
+        with locked(self.folder(key)):
             held = self.state(key)["parts"]
             prepared: dict[str, list[tuple[Path, Path | None]]] = {}
             for part, (table, record) in parts.items():
@@ -201,7 +201,7 @@ class Lake:
         gone = set(parts)
         if not gone:
             return
-        with self._locked(key):
+        with locked(self.folder(key)):
             for side in (None, "lineage", "quarantine"):
                 for path in self.part_files(key, side, gone).values():
                     path.unlink(missing_ok=True)
@@ -239,13 +239,14 @@ class Lake:
     def _write_state(self, key: str, state: dict[str, Any]) -> None:
         write_text(self.folder(key) / STATE, json.dumps(state, ensure_ascii=False, indent=1))
 
-    @contextlib.contextmanager
-    def _locked(self, key: str) -> Iterator[None]:
-        folder = self.folder(key)
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a folder's lock against other processes; makes the folder if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 @functools.lru_cache(maxsize=512)
@@ -259,12 +260,6 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
-
-
-def remove_folder(path: Path) -> None:
-    """Removes a folder with what it holds, if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path)
 
 
 def _fsync(path: Path) -> None:

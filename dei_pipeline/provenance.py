@@ -8,9 +8,12 @@ linear in it, the `coefficient` (the derivative of the child's value with respec
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+
+from dei_pipeline.errors import LakeError
 
 if TYPE_CHECKING:
     from dei_pipeline.lake import Lake
@@ -24,6 +27,8 @@ EDGE_SCHEMA: dict[str, pl.DataType] = {
 }
 QUARANTINE_COLUMNS = ("reason", "fix", "source_cell", "file", "sheet", "cell", "raw_text")
 KEY_SEPARATOR = "|"
+PUBLISHED = "published_reference"
+PUBLISHED_PAGES = ("published_dei_scores", "published_scale")
 
 
 def no_edges() -> pl.DataFrame:
@@ -112,11 +117,31 @@ def split_source_cell(source_cell: str) -> tuple[str, str, str]:
 
 
 def manifests(lake: "Lake") -> dict[str, dict[str, Any]]:
-    """The manifest of every received file by the first 12 digits of its sha256."""
-    found = {}
-    for path in lake.blobs().glob("[0-9a-f]*/manifest.json"):
-        found[path.parent.name[:12]] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    """The manifest of every received file by the first 12 digits of its sha256, in their order.
+
+    Raises:
+        LakeError: a manifest is damaged; names its folder.
+    """
+    return {path.parent.name[:12]: manifest(path) for path in sorted(lake.blobs().glob("[0-9a-f]*/manifest.json"))}
+
+
+def manifest(path: Path) -> dict[str, Any]:
+    """One manifest; one written before there was a field `kind` gets the kind that its file has now.
+
+    Raises:
+        LakeError: it is not JSON, or lacks what every manifest says.
+    """
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        source_id, file = said["source_id"], said["file"]
+        _ = said["sha256"], said["synthetic"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LakeError(
+            f"{path.parent}: manifest.json is damaged ({type(error).__name__}: {error})",
+            "move the folder out of the lake and ingest the file in it again",
+        ) from error
+    other = source_id == PUBLISHED and PurePath(file).stem not in PUBLISHED_PAGES
+    return {"kind": "table" if other else "page"} | said
 
 
 def places(lake: "Lake", source_cells: Iterable[str]) -> dict[str, Place]:

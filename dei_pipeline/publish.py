@@ -4,7 +4,7 @@
 manager that commits what passed. A broken contract writes nothing: the last good table stays.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,15 +62,38 @@ def make(spec: TableSpec, lake: Lake, settings: Settings, parts: Sequence[str] |
 
     Raises:
         NothingToDo: there is no source for it in this lake.
-        BrokenContract: rows break the contract.
+        BrokenContract: rows break the contract, or are gone although what they were made from is as before.
         MethodError: the method handed over rows without lineage, or lineage without rows.
     """
     bases = {part: basis(lake, spec, settings, part) for part in parts or [WHOLE]}
-    table = spec.function(Inputs(lake, settings, spec, parts))
+    try:
+        table = spec.function(Inputs(lake, settings, spec, parts))
+    except NothingToDo as nothing:
+        _refuse_to_vanish(spec, lake, bases, bases, str(nothing))
+        raise
     table = Table(spec.contract.conform(table.frame), table.edges, table.quarantine, table.notes)
-    check_contract(spec.contract, table.frame, lake, settings)
+    made = _split(spec, table, parts)
+    _refuse_to_vanish(spec, lake, bases, [part for part, rows in made.items() if not rows.frame.height], "no rows")
+    if spec.split and not table.frame.height and not table.quarantine.height:
+        raise NothingToDo(f"nothing for {', '.join(part[:12] for part in parts or ())}")
+    if table.frame.height or not spec.split:  # a year or a file may hold nothing, a table may not
+        check_contract(spec.contract, table.frame, lake, settings)
     check_lineage(spec.contract, table)
-    return Publication(spec, {p: (t, _record(t, bases[p], spec.split)) for p, t in _split(spec, table, parts).items()})
+    return Publication(spec, {part: (rows, _record(spec, rows, bases[part])) for part, rows in made.items()})
+
+
+def _refuse_to_vanish(
+    spec: TableSpec, lake: Lake, bases: Mapping[str, dict[str, Any]], empty: Iterable[str], why: str
+) -> None:
+    """Rows may go when what they were made from changed; gone after a change of code alone, they are a mistake."""
+    records = lake.state(spec.key)["parts"]
+    for part in empty:
+        record = records.get(part) or {}
+        if record.get("rows") and all(record["basis"][name] == bases[part][name] for name in ("inputs", "outside")):
+            raise BrokenContract(
+                f"{spec.key} {part}: {why}, where {record['rows']} rows were made from the same inputs before",
+                pl.DataFrame(schema=dict.fromkeys(("column", "check", "failure_case", "key", "place"), pl.String)),
+            )
 
 
 def check_contract(contract: Contract, frame: pl.DataFrame, lake: Lake, settings: Settings) -> None:
@@ -82,14 +105,14 @@ def check_contract(contract: Contract, frame: pl.DataFrame, lake: Lake, settings
     from pandera.errors import SchemaErrors
 
     try:
-        pandera_schema(contract, settings.reference).validate(frame, lazy=True)
+        pandera_schema(contract, settings).validate(frame, lazy=True)
     except SchemaErrors as error:
         cases = _failure_cases(contract, frame, error.failure_cases, lake)
         first = cases.row(0, named=True)
         place = f": {first['place']}" if first["place"] else ""
         row = f" (row {first['key']})" if first["key"] else ""
         raise BrokenContract(
-            f"{contract.key}: {cases.height} contract failure(s), nothing was written; {first['column']} "
+            f"{contract.key}: {cases.height} contract failure(s): {first['column']} "
             f"{first['check']} found {first['failure_case']}{row}{place}",
             cases,
         ) from error
@@ -165,12 +188,14 @@ def _split(spec: TableSpec, table: Table, parts: Sequence[str] | None) -> dict[s
     }
 
 
-def _record(table: Table, made_from: dict[str, Any], split: str | None) -> dict[str, Any]:
+def _record(spec: TableSpec, table: Table, made_from: dict[str, Any]) -> dict[str, Any]:
     return {
         "basis": made_from,
+        "split": spec.split,
+        "panel": list(spec.panel),
         "version": fingerprint(table.frame),
         "years": fingerprints_by(table.frame, "year"),
-        "files": fingerprints_by(table.frame, "sha256") if split != "sha256" else {},
+        "files": fingerprints_by(table.frame, "sha256") if spec.split != "sha256" else {},
         "content": [fingerprint(frame) for frame in (table.frame, table.edges, table.quarantine)],
         "rows": table.frame.height,
         "edges": table.edges.height,
@@ -268,6 +293,10 @@ def to_asset(spec: TableSpec, settings: Settings, announce: Callable[[str, str],
         for event, outcome in publish(spec, lake, settings, years, only_stale, key):
             if outcome:
                 announce(spec.key, outcome)
+            made = event.value if isinstance(event, dg.MaterializeResult) and spec.split == "year" else None
+            if isinstance(made, Publication):
+                for part, (_, record) in made.parts.items():
+                    context.add_asset_metadata({"dagster/row_count": record["rows"]}, key, partition_key=part)
             yield event
 
     return _asset
@@ -302,19 +331,9 @@ def publish(
             raise NothingToDo(reason)
         publication = make(spec, lake, settings, parts if spec.split else None)
     except NothingToDo as nothing:
-        skip: dict[str, Any] = {
-            "basis": None,
-            "version": "",
-            "rows": 0,
-            "edges": 0,
-            "quarantined": 0,
-            "notes": {},
-            "skipped": str(nothing),
-        }
         empty = Table(pl.DataFrame())
-        lake.commit(
-            spec.key, {p: (empty, {**skip, "basis": basis(lake, spec, settings, p)}) for p in parts}, spec.split
-        )
+        skip = _record(spec, empty, {}) | {"version": "", "skipped": str(nothing)}
+        lake.commit(spec.key, {p: (empty, skip | {"basis": basis(lake, spec, settings, p)}) for p in parts}, spec.split)
         yield (
             dg.AssetCheckResult(
                 asset_key=key,
@@ -338,7 +357,7 @@ def publish(
             ),
             "",
         )
-        raise dg.Failure(str(broken)) from broken
+        raise dg.Failure(f"{broken}; nothing was written, the last good table stays") from broken
     except DeiError as error:
         yield dg.AssetCheckResult(asset_key=key, check_name="contract", passed=False, description=str(error)), ""
         raise dg.Failure(str(error)) from error

@@ -19,6 +19,8 @@ def as_text(document: dict[str, Any]) -> str:
     """The explanation as an indented tree; each leaf ends in file, sheet, cell and raw text."""
     head = headline(document)
     lines = [head, "=" * min(len(head), 100)]
+    if document["caution"]:
+        lines.append(f"caution 注意: {document['caution']}; `dei run` brings them together")
     if "indicator" in document:
         lines += _leaf(document, 0)
     for term in document["terms"]:
@@ -74,8 +76,19 @@ def _observation(observation: dict[str, Any], depth: int) -> list[str]:
             *lines,
             *(row for donor in observation["donors"][:SHOWN_ROWS] for row in _observation(donor, depth + 1)),
         ]
-    source = observation["source"]
-    return [f"{start}  ← {source['file']} · {source['sheet']}!{source['cell']} «{source['raw_text']}»"]
+    sources = observation.get("sources", [observation["source"]])
+    lines = [f"  ← {s['file']} · {s['sheet']}!{s['cell']} «{s['raw_text']}»{_corrected(s)}" for s in sources]
+    return [start + lines[0], *(f"{pad} {line}" for line in lines[1:])]
+
+
+def _corrected(source: dict[str, Any]) -> str:
+    """What a correction changed, and why; empty without one."""
+    if "correction" not in source:
+        return ""
+    change = source["correction"]
+    now = [_number(change["value"])] if "value" in change else []
+    now += [f"year {change['year']}"] if "year" in change else []
+    return f" corrected to {', '.join(now)}: {change['reason']} ({change['date']})"
 
 
 PAGE = """<!doctype html>
@@ -90,7 +103,7 @@ details{{margin-left:1.1rem}} summary{{cursor:pointer;padding:.15rem 0}} .n{{fon
 code{{background:#f6f8fa;padding:0 .25rem;border-radius:.2rem}} .bar{{display:inline-block;height:.55rem;background:#2f6feb;border-radius:.2rem;vertical-align:middle}}
 </style>
 <h1>{title} {mark}</h1>
-<p class="w">contributions add up to {total} · 贡献合计 {total} · edition {edition}, coverage {coverage:.0%}</p>
+{caution}<p class="w">contributions add up to {total} · 贡献合计 {total} · edition {edition}, coverage {coverage:.0%}</p>
 {body}
 </html>
 """
@@ -106,6 +119,7 @@ def as_html(document: dict[str, Any]) -> str:
     return PAGE.format(
         title=html.escape(headline(document).replace("  [SYNTHETIC 合成数据]", "")),
         mark='<span class="mark">合成数据 SYNTHETIC</span>' if document["synthetic"] else "",
+        caution=f"<p class=mark>{html.escape(document['caution'])}</p>" if document["caution"] else "",
         total=_number(document["sum_of_contributions"]),
         edition=html.escape(document["edition"]),
         coverage=document["coverage"] or 0,
@@ -146,9 +160,16 @@ def _observation_html(observation: dict[str, Any]) -> str:
     if observation["source"] is None:
         donors = "".join(f"<li>{_observation_html(d)}</li>" for d in observation["donors"])
         return f"{start} {html.escape(observation['method'])}<ul>{donors}</ul>"
-    source = observation["source"]
+    return start + "".join(_source_html(source) for source in observation.get("sources", [observation["source"]]))
+
+
+def _source_html(source: dict[str, Any]) -> str:
     where = html.escape(f"{source['sheet']}!{source['cell']}")
-    return f"{start} ← {html.escape(source['file'])} <code>{where}</code> «{html.escape(source['raw_text'])}» <span class=w>{html.escape(source['producer'])}</span>"
+    text = html.escape(f"«{source['raw_text']}»{_corrected(source)}", quote=False)
+    return (
+        f" ← {html.escape(source['file'])} <code>{where}</code> {text} "
+        f"<span class=w>{html.escape(source['producer'])}</span>"
+    )
 
 
 def impact_text(found: Impact, lake: Lake) -> str:

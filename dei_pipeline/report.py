@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from dei_pipeline.lake import Lake
-from dei_pipeline.runs import MAY_CHANGE, Report
+from dei_pipeline.runs import Report
 from dei_pipeline.settings import Settings
 
 TOP = 10
@@ -22,12 +22,13 @@ def outcome_lines(report: Report) -> list[str]:
     lines = []
     for key, outcome in made.items():
         reason = report.reasons.get(key, "")
-        lines.append(f"{key:48} {outcome:28} {'' if reason == MAY_CHANGE else reason}".rstrip())
+        lines.append(f"{key:48} {outcome:28} {reason}".rstrip())
     skipped: dict[str, list[str]] = defaultdict(list)
     for key, outcome in report.outcomes.items():
         if outcome.startswith("skipped: "):
             skipped[outcome.removeprefix("skipped: ")].append(key)
     lines += [f"skipped {', '.join(keys)}: {reason}" for reason, keys in skipped.items()]
+    lines += [f"warning: {warning}" for warning in report.warnings]
     unchanged = sum(outcome == "unchanged" for outcome in report.outcomes.values())
     failed = len(report.errors)
     lines.append(

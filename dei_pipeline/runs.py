@@ -10,16 +10,14 @@ from dei_pipeline.assets import all_tables
 from dei_pipeline.errors import DeiError
 from dei_pipeline.lake import Lake
 from dei_pipeline.settings import PROJECT, Settings
+from dei_pipeline.sources.ingest import register_published
 from dei_pipeline.tables import FIRST_YEAR, INPUT_LAYERS, ONLY_STALE_TAG, TableSpec, due_parts, why_stale
 
 if TYPE_CHECKING:
     import dagster as dg
+    from dagster._core.definitions.reconstruct import ReconstructableJob
 
-MAY_CHANGE = "what it reads may change"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-DAGSTER_YAML = """telemetry: {enabled: false}
-nux: {enabled: false}
-"""
 
 
 @dataclass
@@ -30,12 +28,14 @@ class Report:
         reasons: why each table was looked at.
         outcomes: what became of each: rows made, `unchanged`, or `skipped: …`.
         errors: one line for each failure.
+        warnings: one line for each check that failed without blocking.
         years: data years materialised from mart on.
     """
 
     reasons: dict[str, str] = field(default_factory=dict)
     outcomes: dict[str, str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     years: list[int] = field(default_factory=list)
 
     @property
@@ -52,7 +52,7 @@ def plan(
     for spec in specs:
         stale = "asked for" if force else _stale(lake, spec, settings, years)
         if stale is None and any(parent in reasons for parent in spec.parents):
-            stale = MAY_CHANGE
+            stale = f"reads {next(parent for parent in spec.parents if parent in reasons)}"
         if stale:
             reasons[spec.key] = stale
     return reasons
@@ -95,13 +95,37 @@ def selected(specs: Sequence[TableSpec], keys: Iterable[str]) -> list[TableSpec]
 
 
 def data_years(lake: Lake, settings: Settings) -> list[int]:
-    """The years asked for, or every year that the observations have."""
-    if settings.years:
-        return list(settings.years)
+    """The years asked for with the base years of the editions, or every year that the observations have.
+
+    Raises:
+        DeiError: a year asked for has no observation.
+    """
     if not lake.exists("core/observations"):
         return []
-    years = lake.scan("core/observations").select("year").unique().collect()["year"].to_list()
-    return sorted(year for year in years if year >= FIRST_YEAR)
+    held = lake.scan("core/observations").select("year").unique().collect()["year"].to_list()
+    years = {year for year in held if year >= FIRST_YEAR}
+    if not settings.years:
+        return sorted(years)
+    strange = sorted(set(settings.years) - years)
+    if strange:
+        raise DeiError(f"no observation of {strange[0]} in the lake", f"years with data: {min(years)}–{max(years)}")
+    return sorted({*settings.years, *(base_years(lake) & years)})
+
+
+def base_years(lake: Lake) -> set[int]:
+    """The data years that thresholds are computed from."""
+    return set(lake.read("core/editions")["base_year"].to_list()) if lake.exists("core/editions") else set()
+
+
+def spans(years: Sequence[int], first: set[int]) -> list[list[int]]:
+    """The years as unbroken spans, those with a year of `first` before the others."""
+    found: list[list[int]] = []
+    for year in sorted(years):
+        if found and found[-1][-1] == year - 1:
+            found[-1].append(year)
+        else:
+            found.append([year])
+    return sorted(found, key=lambda span: not first & set(span))
 
 
 def run(
@@ -123,53 +147,51 @@ def run(
     lake = Lake(settings.lake)
     lake.root.mkdir(parents=True, exist_ok=True)
     lake.sweep()
+    register_published(lake, settings.reference)
     specs = selected(all_tables(settings), select)
-    stages = ([s for s in specs if s.layer in INPUT_LAYERS], [s for s in specs if s.layer not in INPUT_LAYERS])
     report = Report()
-    for stage, members in enumerate(stages):
-        if stage == 1:
-            report.years = data_years(lake, settings)
-            if not report.years:
+    inputs = [spec for spec in specs if spec.layer in INPUT_LAYERS]
+    outputs = [spec for spec in specs if spec.layer not in INPUT_LAYERS]
+
+    def bring(members: Sequence[TableSpec], years: list[int]) -> bool:
+        reasons = plan(lake, members, settings, years, force)
+        if reasons:
+            report.reasons = reasons | report.reasons
+            started(len(reasons))
+            _execute(settings, list(reasons), years, report, force, announce)
+        return report.success
+
+    if bring(inputs, []) and outputs:
+        report.years = data_years(lake, settings)
+        for span in spans(report.years, base_years(lake)):
+            if not bring(outputs, span):
                 break
-        reasons = plan(lake, members, settings, report.years, force)
-        if not reasons:
-            continue
-        report.reasons |= reasons
-        started(len(reasons))
-        _execute(settings, list(reasons), report, force, announce)
-        if not report.success:
-            break
     return report
 
 
-def instance(settings: Settings) -> "dg.DagsterInstance":
-    """The Dagster instance of this lake, so that a run shows in its UI."""
-    import dagster as dg
-
-    home = settings.dagster_home()
-    home.mkdir(parents=True, exist_ok=True)
-    config = home / "dagster.yaml"
-    if not config.is_file():
-        config.write_text(DAGSTER_YAML, encoding="utf-8")
-    return dg.DagsterInstance.from_config(str(home))
-
-
 def _execute(
-    settings: Settings, keys: Sequence[str], report: Report, force: bool, announce: Callable[[str, str], None]
+    settings: Settings,
+    keys: Sequence[str],
+    years: Sequence[int],
+    report: Report,
+    force: bool,
+    announce: Callable[[str, str], None],
 ) -> None:
     import dagster as dg
 
     from dei_pipeline.definitions import build_definitions
+    from dei_pipeline.instance import instance
 
     def note(key: str, outcome: str) -> None:
-        report.outcomes[key] = outcome
+        if outcome != "unchanged" or key not in report.outcomes:
+            report.outcomes[key] = outcome
         announce(key, outcome)
 
     tags = {ONLY_STALE_TAG: "false" if force else "true"}
-    if report.years:
+    if years:
         tags |= {
-            "dagster/asset_partition_range_start": str(report.years[0]),
-            "dagster/asset_partition_range_end": str(report.years[-1]),
+            "dagster/asset_partition_range_start": str(years[0]),
+            "dagster/asset_partition_range_end": str(years[-1]),
         }
     selection = [dg.AssetKey(key.split("/")) for key in keys]
     with instance(settings) as home:
@@ -178,52 +200,56 @@ def _execute(
             result = job.execute_in_process(
                 instance=home, asset_selection=selection, tags=tags, raise_on_error=False, run_config=QUIET
             )
-            report.errors += _errors(result.all_events)
+            _tell(result.all_events, report)
         else:
             settings.export()
             with dg.execute_job(
-                dg.reconstructable(whole_job),
+                whole_job(),
                 instance=home,
                 asset_selection=selection,
                 tags=tags,
                 raise_on_error=False,
                 run_config=QUIET,
             ) as outcome:
-                report.errors += _errors(outcome.all_events)
+                _tell(outcome.all_events, report)
                 for event in outcome.get_asset_materialization_events():
                     note("/".join(event.asset_key.path), "done")  # type: ignore[union-attr]
 
 
-def whole_job() -> "dg.JobDefinition":
-    """The job of all assets, for executors that load it in processes of their own."""
-    from dei_pipeline.definitions import build_definitions
+def whole_job() -> "ReconstructableJob":
+    """The job of all assets as other processes can load it: by the name of the module that declares it."""
+    from dagster._core.definitions.reconstruct import ReconstructableRepository
 
-    return build_definitions(Settings.load()).resolve_implicit_global_asset_job_def()
+    declared = ReconstructableRepository.for_module("dei_pipeline.definitions", "defs", working_directory=str(PROJECT))
+    return declared.get_reconstructable_job("__ASSET_JOB")
 
 
-def _errors(events: Iterable["dg.DagsterEvent"]) -> list[str]:
-    found = []
+def _tell(events: Iterable["dg.DagsterEvent"], report: Report) -> None:
+    """Adds failed steps and broken checks to the report: errors where they block, warnings otherwise."""
     for event in events:
+        line, error = None, True
         if event.is_step_failure:
-            data = event.step_failure_data
-            stated = data.user_failure_data.description if data.user_failure_data else None
-            error = data.error
-            while error is not None and error.cause is not None:
-                error = error.cause
-            found.append(
-                stated or (f"{event.step_key}: {error.message.strip()}" if error else f"{event.step_key}: failed")
-            )
+            line = _failure(event)
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             check = event.asset_check_evaluation_data
-            if (
-                not check.passed
-                and check.blocking
-                and check.severity.value == "ERROR"
-                and check.check_name != "contract"
-            ):
+            if not check.passed and check.check_name != "contract":
                 rows, what = check.metadata.get("broken"), check.check_name.replace("_", " ")
-                found.append(f"{'/'.join(check.asset_key.path)}: {what}: {rows.value if rows else '?'} rows break it")
-    return list(dict.fromkeys(found))
+                count = f": {rows.value} rows break it" if rows else ""
+                line = f"{'/'.join(check.asset_key.path)}: {what}{count}"
+                error = bool(check.blocking) and check.severity.value == "ERROR"
+        told = report.errors if error else report.warnings
+        if line and line not in told:
+            told.append(line)
+
+
+def _failure(event: "dg.DagsterEvent") -> str:
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return f"{event.step_key}: {error.message.strip() if error else 'failed'}"
 
 
 def workspace() -> Path:

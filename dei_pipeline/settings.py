@@ -8,6 +8,9 @@ from dei_pipeline.errors import DeiError
 
 PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE.parent
+EARLIEST, LATEST = 1990, 2100
+OLDEST = 1949  # of the data years that a source may state; before EARLIEST nothing is published
+REFERENCE_FILES = ("layouts", "variables.csv", "units.csv", "regions.csv", "corrections.yml")
 EXECUTORS = ("in-process", "multiprocess")
 
 
@@ -22,7 +25,10 @@ def parse_years(text: str) -> tuple[int, ...]:
         first, _, last = part.partition("-")
         if not (first.isdigit() and (last or first).isdigit()):
             raise DeiError(f"years: «{text}» is not a list of years", "write 2020, 2018-2020 or 2015,2018-2020")
-        years.update(range(int(first), int(last or first) + 1))
+        begin, end = int(first), int(last or first)
+        if not EARLIEST <= begin <= end <= LATEST:
+            raise DeiError(f"years: «{part}» is no span of years from {EARLIEST} to {LATEST}", "write 2018-2020")
+        years.update(range(begin, end + 1))
     return tuple(sorted(years))
 
 
@@ -55,7 +61,7 @@ class Settings:
         chosen_executor = executor or os.environ.get("DEI_EXECUTOR") or settings.executor
         if chosen_executor not in EXECUTORS:
             raise DeiError(f"executor: «{chosen_executor}» is unknown", f"choose one of {', '.join(EXECUTORS)}")
-        return replace(
+        found = replace(
             settings,
             lake=Path(chosen_lake).resolve() if chosen_lake else settings.lake,
             reference=Path(os.environ.get("DEI_REFERENCE", settings.reference)).resolve(),
@@ -63,6 +69,24 @@ class Settings:
             years=parse_years(chosen_years) if chosen_years else (),
             executor=chosen_executor,
         )
+        found.check_folders()
+        return found
+
+    def check_folders(self) -> None:
+        """Nothing, if the folders can be used.
+
+        Raises:
+            DeiError: the lake is no folder, or a folder of reviewed files lacks what every command reads.
+        """
+        if self.lake.exists() and not self.lake.is_dir():
+            raise DeiError(f"lake: {self.lake} is not a folder", "name a folder with --lake or DEI_LAKE")
+        needs = {"reference": REFERENCE_FILES, "methodology": ("",)}
+        for name, files in needs.items():
+            for file in files:
+                path = getattr(self, name) / file
+                if not path.exists():
+                    fix = f"put it there, or let DEI_{name.upper()} name another folder (unset: the one that ships)"
+                    raise DeiError(f"{name}: {path} does not exist", fix)
 
     def dagster_home(self) -> Path:
         """Folder of Dagster's own records (runs, events) for this lake; `DAGSTER_HOME` wins."""

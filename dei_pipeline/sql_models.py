@@ -14,10 +14,10 @@ import polars as pl
 import sqlglot
 from sqlglot import exp
 
-from dei_pipeline.contracts import Contract, load_contracts
+from dei_pipeline.contracts import Contract, MadeOf, load_contracts
 from dei_pipeline.errors import NothingToDo, ReferenceFileError
 from dei_pipeline.lake import LAYERS
-from dei_pipeline.provenance import KEY_SEPARATOR, Table, make_edges, no_edges
+from dei_pipeline.provenance import Table, make_edges, no_edges, row_key
 from dei_pipeline.settings import Settings
 from dei_pipeline.tables import Inputs, TableSpec
 
@@ -51,8 +51,11 @@ def tables_of(sql: str) -> tuple[str, ...]:
 
 
 def select(sql: str, read: Callable[[str], pl.DataFrame]) -> pl.DataFrame:
-    """The result of a SELECT over the tables that `read` gives by key (in-memory DuckDB over Polars frames)."""
-    with duckdb.connect(":memory:") as connection:
+    """The result of a SELECT over the tables that `read` gives by key (in-memory DuckDB over Polars frames).
+
+    One thread: sums then have one order, and the same inputs give the same bits.
+    """
+    with duckdb.connect(":memory:", config={"threads": 1}) as connection:
         for number, key in enumerate(tables_of(sql)):
             layer, _, name = key.partition("/")
             connection.register(f"t{number}", read(key))
@@ -74,26 +77,32 @@ def run_model(inputs: Inputs, sql: str, contract: Contract, grains: dict[str, tu
     if not frame.height:
         raise NothingToDo(f"nothing in {', '.join(tables_of(sql))} meets here")
     edges = [
-        edges_to(frame, contract, parent, on, inputs.read(parent), grains[parent])
-        for parent, on in contract.made_of.items()
+        edges_to(frame, contract, parent, made, inputs.read(parent), grains[parent])
+        for parent, made in contract.made_of.items()
     ]
     return Table(frame, pl.concat([no_edges(), *edges]))
 
 
 def edges_to(
-    frame: pl.DataFrame, contract: Contract, parent: str, on: Sequence[str], rows: pl.DataFrame, grain: Sequence[str]
+    frame: pl.DataFrame, contract: Contract, parent: str, made: MadeOf, rows: pl.DataFrame, grain: Sequence[str]
 ) -> pl.DataFrame:
-    """Edges from rows of a model to the parent rows with the same values in `on` (`ours=theirs` for other names)."""
-    pairs = [tuple(part.split("=")) if "=" in part else (part, part) for part in on]
+    """Edges from the rows of a model to the rows of a parent that `made_of` leads to."""
+    pairs = [(ours, theirs or ours) for ours, _, theirs in (part.partition("=") for part in made.by)]
+    own_role = pl.col("role") if "role" in rows.columns and not made.role else pl.lit(made.role or "row")
+    linear = made.coefficient
+    ours_only = linear.removeprefix("1/") if isinstance(linear, str) and linear.startswith("1/") else None
+    theirs_only = linear if isinstance(linear, str) and ours_only is None else None
     renamed = rows.select(
         *(pl.col(theirs).alias(ours) for ours, theirs in pairs),
-        pl.concat_str([pl.col(c).cast(pl.String) for c in grain], separator=KEY_SEPARATOR).alias("_parent"),
-        pl.col("role").alias("_role") if "role" in rows.columns else pl.lit("row").alias("_role"),
+        row_key(grain).alias("_parent"),
+        own_role.alias("_role"),
+        (pl.col(theirs_only) if theirs_only else pl.lit(None)).cast(pl.Float64).alias("_coefficient"),
     )
-    joined = frame.select(list(dict.fromkeys([*contract.grain, *(ours for ours, _ in pairs)]))).join(
-        renamed, on=[ours for ours, _ in pairs], how="inner"
-    )
-    return make_edges(joined, contract.grain, parent, ["_parent"], role=pl.col("_role"))
+    wanted = dict.fromkeys([*contract.grain, *(ours for ours, _ in pairs), *([ours_only] if ours_only else [])])
+    joined = frame.select(list(wanted)).join(renamed, on=[ours for ours, _ in pairs], how="inner")
+    given = pl.col("_coefficient") if theirs_only else pl.lit(linear)
+    coefficient = 1 / pl.col(ours_only) if ours_only else given
+    return make_edges(joined, contract.grain, parent, ["_parent"], pl.col("_role"), coefficient)
 
 
 def load_models(settings: Settings, grains: dict[str, tuple[str, ...]]) -> list[TableSpec]:

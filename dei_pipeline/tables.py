@@ -11,21 +11,22 @@ import importlib.util
 import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from dei_pipeline.contracts import Contract, python_contracts
-from dei_pipeline.errors import LakeError
+from dei_pipeline.errors import LakeError, NothingToDo
 from dei_pipeline.lake import WHOLE, Lake, combined
 from dei_pipeline.provenance import Table
-from dei_pipeline.settings import PACKAGE, Settings
+from dei_pipeline.settings import EARLIEST, PACKAGE, Settings
 
-FIRST_YEAR = 1990
+FIRST_YEAR = EARLIEST
 INPUT_LAYERS = ("raw", "staging", "core")
 ONLY_STALE_TAG = "dei/only_stale"
+RULES = "dei_pipeline.schemas.rules"
 INFRASTRUCTURE = {"dei_pipeline.tables", "dei_pipeline.publish", "dei_pipeline.lake", "dei_pipeline.settings"}
 
 
@@ -52,10 +53,13 @@ class Inputs:
 
         Raises:
             LakeError: the table is not a declared parent, or not in the lake.
+            NothingToDo: the parent is split by year too, and holds none of the years being made.
         """
         if key not in self.spec.parents:
             raise LakeError(f"{self.spec.key} reads {key} without declaring it", "add it to `needs` or `uses`")
         if self.spec.split == "year" and key not in self.spec.panel:
+            if self.lake.exists(key) and not self._holds(key):
+                raise NothingToDo(f"{key} has no rows for {', '.join(self.parts or ())}")
             return self.lake.read(key, self.years)
         if self.spec.split and self.spec.split != "year" and WHOLE not in self.lake.part_files(key):
             return self.lake.scan(key, self.parts).collect(engine="in-memory")
@@ -69,7 +73,11 @@ class Inputs:
 
     def existing(self, keys: Iterable[str]) -> dict[str, pl.DataFrame]:
         """Those of the parents that the lake holds."""
-        return {key: self.read(key) for key in keys if self.lake.exists(key)}
+        return {key: self.read(key) for key in keys if self._holds(key)}
+
+    def _holds(self, key: str) -> bool:
+        by_year = self.spec.split == "year" and key not in self.spec.panel
+        return bool(self.lake.part_files(key, parts=self.parts if by_year else None))
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,7 @@ def table(
             panel=tuple(panel),
             files=tuple(files),
             outside=outside,
-            code=code_version(function),
+            code=code_version(function, contract or python_contracts()[key]),
         )
 
     return declare
@@ -181,18 +189,43 @@ def _is_module(name: str) -> bool:
     return (PACKAGE / f"{relative}.py").is_file() or (PACKAGE / relative / "__init__.py").is_file()
 
 
-def code_version(function: Callable[..., Any]) -> str:
-    """Hash of a wrapper's source and of the import closure of the methods it calls."""
-    modules: set[str] = set()
-    for name in _names(function.__code__):
-        value = function.__globals__.get(name)
-        module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
-        if isinstance(module, str) and module.startswith("dei_pipeline") and module != function.__module__:
-            modules |= import_closure(module)
-    digest = hashlib.sha256(inspect.getsource(function).encode())
-    for module in sorted(modules):
-        digest.update(_module_source(module)[0].encode())
+def code_version(function: Callable[..., Any], contract: Contract) -> str:
+    """Hash of a wrapper, of the methods it calls with their import closure, of what it closes over, of its contract."""
+    digest = hashlib.sha256(repr(contract).encode())
+    digest.update(_module_source(RULES)[0].encode())
+    sources, modules = _reached(function, set())
+    for text in (*sources, *(_module_source(module)[0] for module in sorted(modules))):
+        digest.update(text.encode())
     return digest.hexdigest()[:16]
+
+
+def _reached(function: Callable[..., Any], seen: set[str]) -> tuple[list[str], set[str]]:
+    """Source of a function and of those of its own module that it uses, and the package's modules behind them."""
+    seen.add(function.__qualname__)
+    sources, modules = [inspect.getsource(function)], set[str]()
+    kept = [cell.cell_contents for cell in function.__closure__ or ()]
+    sources += [_text(value) for value in kept if not callable(value)]
+    for value in [function.__globals__.get(name) for name in sorted(_names(function.__code__))] + kept:
+        module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+        if not isinstance(module, str) or not module.startswith("dei_pipeline"):
+            continue
+        if module != function.__module__:
+            modules |= import_closure(module)
+        elif isinstance(value, types.FunctionType) and value.__qualname__ not in seen:
+            more, behind = _reached(value, seen)
+            sources, modules = sources + more, modules | behind
+    return sources, modules
+
+
+def _text(value: Any) -> str:
+    """A value in words that are the same in every process (sets sorted)."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return "".join(f"{f.name}={_text(getattr(value, f.name))};" for f in fields(value) if f.compare)
+    if isinstance(value, set | frozenset):
+        return "".join(sorted(_text(item) for item in value))
+    if isinstance(value, list | tuple):
+        return "".join(_text(item) + "," for item in value)
+    return repr(value)
 
 
 def _names(code: types.CodeType) -> set[str]:
@@ -219,17 +252,17 @@ def _file_version(file: Path, modified: int) -> str:
 
 
 # -- staleness ---------------------------------------------------------------------------------------------------------
-def parent_version(lake: Lake, spec: TableSpec, parent: str, part: str) -> str | None:
+def parent_version(lake: Lake, split: str | None, panel: Sequence[str], parent: str, part: str) -> str | None:
     """Version of what a part reads of a parent: the same year or file where it is split alike, else all of it."""
     parts = {part: record for part, record in lake.state(parent)["parts"].items() if record.get("version")}
     if not parts:
         return None
-    if spec.split and parent not in spec.panel:
+    if split and parent not in panel:
         if part in parts:
             return parts[part].get("version")
         if WHOLE not in parts:
             return None
-        slices = parts[WHOLE].get("years" if spec.split == "year" else "files")
+        slices = parts[WHOLE].get("years" if split == "year" else "files")
         if slices:  # a parent without that column is read whole
             return slices.get(part)
     return combined({name: record.get("version", "") for name, record in parts.items()})
@@ -237,7 +270,7 @@ def parent_version(lake: Lake, spec: TableSpec, parent: str, part: str) -> str |
 
 def basis(lake: Lake, spec: TableSpec, settings: Settings, part: str) -> dict[str, Any]:
     """What a part would be made from now: code, files, and versions of what it reads."""
-    inputs = {parent: parent_version(lake, spec, parent, part) for parent in spec.parents}
+    inputs = {parent: parent_version(lake, spec.split, spec.panel, parent, part) for parent in spec.parents}
     outside = spec.outside(lake, settings) if spec.outside else {}
     return {
         "code": spec.code,
@@ -267,6 +300,21 @@ def why_stale(lake: Lake, spec: TableSpec, settings: Settings, part: str) -> str
         if then["inputs"][name] != version:
             return f"{name} changed"
     return "the files received changed" if now["outside"] != then["outside"] else None
+
+
+def disagreement(lake: Lake, keys: Iterable[str], year: int) -> str | None:
+    """Why some tables do not belong together for a year: one is being written, or was made from other versions."""
+    for key in keys:
+        parts = lake.state(key)["parts"]
+        for part, record in parts.items():
+            if part not in (WHOLE, str(year)):
+                continue
+            if record.get("writing"):
+                return f"{key} is being written, or a run was interrupted"
+            for parent, version in record["basis"]["inputs"].items():
+                if version != parent_version(lake, record.get("split"), record.get("panel", ()), parent, part):
+                    return f"{key} was made from another version of {parent}"
+    return None
 
 
 def due_parts(lake: Lake, spec: TableSpec, settings: Settings, years: Sequence[int]) -> list[str]:

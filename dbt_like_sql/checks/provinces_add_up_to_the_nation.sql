@@ -23,14 +23,14 @@ final as (
         summed.variable,
         observations.value as nation,
         summed.provinces_total,
-        summed.provinces_total / observations.value - 1 as gap
+        summed.provinces_total / nullif(observations.value, 0) - 1 as gap
     from summed
     inner join observations
         on summed.year = observations.year
         and summed.variable = observations.variable
         and observations.region_code = '100000'
     where summed.provinces = 31
-        and not abs(summed.provinces_total / observations.value - 1) <= 0.005
+        and not abs(summed.provinces_total - observations.value) <= 0.005 * abs(observations.value)
 )
 
 select * from final

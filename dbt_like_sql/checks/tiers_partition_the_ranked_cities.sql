@@ -10,7 +10,7 @@ final as (
         on (tiers.lower is null or ranks.score_published >= tiers.lower)
         and (tiers.upper is null or ranks.score_published < tiers.upper)
     group by ranks.region_code, ranks.year, ranks.score_published, ranks.tier_id
-    having count(tiers.tier_id) <> 1 or max(tiers.tier_id) <> ranks.tier_id
+    having count(tiers.tier_id) <> 1 or ranks.tier_id is null or max(tiers.tier_id) <> ranks.tier_id
 )
 
 select * from final

@@ -26,6 +26,7 @@ final as (
     select
         in_force.year,
         in_force.region_code,
+        in_force.valid_from,
         in_force.name_zh,
         in_force.short_name_zh,
         in_force.name_en,
@@ -37,7 +38,8 @@ final as (
     from in_force
     left join provinces
         on in_force.year = provinces.year
-        and provinces.region_code = (case when in_force.level = 'province' then in_force.region_code else in_force.parent_code end)
+        and provinces.region_code
+        = (case when in_force.level = 'province' then in_force.region_code else in_force.parent_code end)
     left join three_zones on provinces.region_code = three_zones.region_code
     left join north_south on provinces.region_code = north_south.region_code
 )

@@ -17,10 +17,13 @@ final as (
         clusters.name_zh,
         clusters.name_en,
         scores.score,
+        editions.index_id,
+        editions.edition,
         gdp.variable as weight_variable,
         gdp.year as weight_year,
         gdp.value as weight,
-        gdp.unit as weight_unit
+        gdp.unit as weight_unit,
+        gdp.value / sum(gdp.value) over (partition by scores.year, scores.basis, clusters.cluster_id) as weight_share
     from scores
     inner join clusters on scores.region_code = clusters.region_code and clusters.evaluated
     inner join editions on clusters.edition = editions.edition

@@ -30,7 +30,7 @@ final as (
         regions.name_en as region_name_en,
         regions.province_name,
         ranks.score_published as score,
-        ranks.tier_id,
+        ranks.tier_id as tier,
         tiers.name_zh as tier_name_zh,
         round(cast(sub_scores.data_info_infrastructure as decimal(18, 9)), 1)::double as data_info_infrastructure,
         round(cast(sub_scores.city_service as decimal(18, 9)), 1)::double as city_service,

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import polars as pl
-
 from dei_pipeline.methods import framework, observations, regions
+from dei_pipeline.methods.corrections import load_corrections
 from dei_pipeline.provenance import Table
-from dei_pipeline.sources import pages, published
+from dei_pipeline.sources import published
 from dei_pipeline.sources.layouts import load_layouts, load_units, load_variables
 from dei_pipeline.tables import Inputs, TableSpec, table
 
@@ -82,21 +81,16 @@ def observation_vintages(staging: Sequence[str]) -> TableSpec:
     )
     def vintages(inputs: Inputs) -> Table:
         reference = inputs.settings.reference
-        layouts = load_layouts(reference / "layouts")
-        corrections = observations.load_corrections(reference / "corrections.yml")
-        unreadable = pages.unreadable(inputs.scan("staging/page_cells"), inputs.read("staging/pages"), corrections)
-        values = observations.staged(
-            inputs.existing(staging), unreadable, {layout.table: layout.level for layout in layouts}, corrections
-        )
-        return observations.vintages(
-            values,
+        return observations.from_pages(
+            inputs.existing(staging),
+            inputs.scan("staging/page_cells"),
+            inputs.read("staging/pages"),
+            load_layouts(reference / "layouts"),
+            load_corrections(reference / "corrections.yml"),
             regions.Regions.load(reference),
-            observations.unit_table(load_units(reference / "units.csv")),
-            observations.variable_table(
-                load_variables(reference / "variables.csv"), inputs.read("core/indicator_terms")
-            ),
-            {layout.table: layout.priority for layout in layouts},
-            {layout.table: layout.coverage_floor for layout in layouts},
+            load_units(reference / "units.csv"),
+            load_variables(reference / "variables.csv"),
+            inputs.read("core/indicator_terms"),
         )
 
     return vintages
@@ -108,16 +102,14 @@ def observation_vintages(staging: Sequence[str]) -> TableSpec:
     files=("variables.csv",),
 )
 def observed(inputs: Inputs) -> Table:
-    vintage_rows = inputs.read("core/observation_vintages")
-    peers = observations.peer_groups(
+    return observations.panel(
+        inputs.read("core/observation_vintages"),
         inputs.read("core/city_lists")["region_code"].to_list(),
         inputs.read("core/regions"),
-        vintage_rows.filter(pl.col("variable") == "published_dei_score"),
-        inputs.read("core/tiers").filter(pl.col("index_id") == "dei"),
+        inputs.read("core/tiers"),
+        load_variables(inputs.settings.reference / "variables.csv"),
+        inputs.read("core/indicator_terms"),
     )
-    terms = inputs.read("core/indicator_terms")
-    variables = observations.variable_table(load_variables(inputs.settings.reference / "variables.csv"), terms)
-    return observations.observations(vintage_rows, observations.filled_for(variables, terms), peers)
 
 
 def tables(staging: Sequence[str]) -> list[TableSpec]:

@@ -1,11 +1,13 @@
 """Writes the demo sources into a folder and says what each file is; the lead-in of `dei demo`."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dei_pipeline.demo import formats, pages
 from dei_pipeline.demo.model import Demo, build
+from dei_pipeline.lake import Lake, write_text
 
 PRODUCER = "合成数据 synthetic (dei demo)"
 LICENCE = "synthetic, no rights reserved"
@@ -61,6 +63,20 @@ def generate(
         if progress is not None:
             progress(name)
     return written
+
+
+def _marker(lake: Lake) -> Path:
+    return lake.root / "raw" / "demo.json"
+
+
+def mark_finished(lake: Lake, regions: int, years: Sequence[int], seed: int) -> None:
+    """Notes in the lake (`raw/demo.json`) that every file of this demo was received."""
+    write_text(_marker(lake), json.dumps({"regions": regions, "years": list(years), "seed": seed}))
+
+
+def finished(lake: Lake) -> bool:
+    """Whether a demo was received to its end."""
+    return _marker(lake).is_file()
 
 
 def _files(demo: Demo) -> Iterator[tuple[str, str, str, int, bytes]]:

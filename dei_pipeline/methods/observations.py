@@ -1,129 +1,74 @@
 """From the values of yearbook pages to harmonised observations: regions, units, corrections, editions, gaps."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
 import polars as pl
-import yaml
 
-from dei_pipeline.errors import ContractError, MethodError, NothingToDo, ReferenceFileError
+from dei_pipeline.errors import ContractError, MethodError
+from dei_pipeline.methods.corrections import CELL_PART, REFERENCE_FILE, Correction, load_corrections, staged
 from dei_pipeline.methods.impute import ladder
+from dei_pipeline.methods.reference_basis import PUBLISHED_SCORE
 from dei_pipeline.methods.regions import Regions, match
 from dei_pipeline.methods.tiers import tier
 from dei_pipeline.provenance import QUARANTINE_COLUMNS, Table, make_edges, no_edges, split_source_cell
-from dei_pipeline.sources.layouts import Unit, Variable, unit_key
+from dei_pipeline.sources.layouts import Layout, Unit, Variable, unit_key
+from dei_pipeline.sources.pages import unreadable
+
+__all__ = ["Correction", "load_corrections", "staged"]  # shared with methods.corrections
 
 KEY = ("region_code", "year", "variable")
 VINTAGE_KEY = (*KEY, "edition")
 LOWEST_PRIORITY = 99
 LAST_YEAR = 9999
 REPEAT_TOLERANCE = 1e-9  # relative; the same printed number through another unit factor
+PEER_INDEX = "dei"  # the index whose published tiers group the cities
+OFFICIAL, COMPILED = "official", "compiled"
+SELF_STATED = ("title", "column", "header", "sheet")  # evidence for a year that stands on the page itself
 
 
-@dataclass(frozen=True)
-class Correction:
-    """A reviewed change to what a source says.
-
-    Attributes:
-        source_cell: `<sha256[:12]>/<sheet>!<A1>`; for a whole sheet the cell that is checked.
-        expect: text that the source must hold there; if it does not, the correction has served its time.
-        value: the value that replaces the cell's, in the cell's own unit; None for a correction of the year.
-        year: the year that the whole sheet is of; None for a correction of a value.
-        reason: why, with evidence.
-    """
-
-    source_cell: str
-    expect: str
-    value: float | None
-    year: int | None
-    reason: str
-
-
-def load_corrections(path: Path) -> tuple[Correction, ...]:
-    """The corrections of a YAML list: sha256, sheet, cell, expect, set: {value | year}, reason, date.
-
-    Raises:
-        ReferenceFileError: a field is missing; names the entry.
-    """
-    found = []
-    for number, entry in enumerate(yaml.safe_load(path.read_text(encoding="utf-8")) or [], 1):
-        try:
-            change: Mapping[str, Any] = entry["set"]
-            if set(change) not in ({"value"}, {"year"}) or not entry["reason"] or not entry["date"]:
-                raise KeyError("set: {value: …} or {year: …}, reason, date")
-            found.append(
-                Correction(
-                    source_cell=f"{entry['sha256'][:12]}/{entry['sheet']}!{entry['cell']}",
-                    expect=str(entry["expect"]),
-                    value=None if "value" not in change else float(change["value"]),
-                    year=change.get("year"),
-                    reason=entry["reason"],
-                )
-            )
-        except KeyError as error:
-            raise ReferenceFileError(
-                f"{path.name}, entry {number}: lacks {error}", "see the comment at its top"
-            ) from error
-    return tuple(found)
-
-
-def staged(
-    pages: Mapping[str, pl.DataFrame],
-    unreadable: pl.DataFrame,
-    levels: Mapping[str, str],
+def from_pages(
+    staging: Mapping[str, pl.DataFrame],
+    cells: pl.LazyFrame,
+    pages: pl.DataFrame,
+    layouts: Sequence[Layout],
     corrections: Sequence[Correction],
-) -> pl.DataFrame:
-    """The values of all staging tables below each other, with the corrections applied, and a column `corrected`.
+    regions: Regions,
+    units: Mapping[str, Unit],
+    variables: Mapping[str, Variable],
+    terms: pl.DataFrame,
+) -> Table:
+    """`core/observation_vintages` from everything that staging understood; see `staged` and `vintages`.
 
     Args:
-        pages: staging tables by key.
-        unreadable: cells that staging set aside, in the staging columns with `table` and `value` null; a correction of
-            one brings it back.
-        levels: level (province, city, any) of each staging table.
-        corrections: reviewed corrections; those of files that the lake does not hold do nothing.
-
-    Raises:
-        MethodError: the source no longer says what a correction expects.
-        NothingToDo: no page has a value.
+        staging: staging tables that the lake holds, by key.
+        cells: staging/page_cells.
+        pages: staging/pages.
+        layouts: the layouts.
+        corrections: reviewed corrections.
+        regions: the register of regions.
+        units, variables: of the reference files.
+        terms: core/indicator_terms.
     """
-    held = [frame.with_columns(table=pl.lit(key.removeprefix("staging/"))) for key, frame in pages.items()]
-    if not held:
-        raise NothingToDo("no page of a known layout is in this lake")
-    cells = pl.concat([*held, unreadable.select(held[0].columns)] if unreadable.height else held).with_columns(
-        level=pl.col("table").replace_strict(dict(levels), default="any", return_dtype=pl.String),
-        corrected=pl.lit(False),
+    values = staged(
+        staging, unreadable(cells, pages, corrections), {layout.table: layout.level for layout in layouts}, corrections
     )
-    due = _due(cells, corrections)
-    if not due:
-        return cells
-    by_value = {c.source_cell: c.value for c in due if c.value is not None}
-    by_sheet = {c.source_cell.rpartition("!")[0]: c.year for c in due if c.year is not None}
-    sheet = pl.col("source_cell").str.replace(r"![A-Z]+\d+$", "")
-    return cells.with_columns(
-        value=pl.col("source_cell").replace_strict(by_value, default=pl.col("value"), return_dtype=pl.Float64),
-        year=sheet.replace_strict(by_sheet, default=pl.col("year"), return_dtype=pl.Int32),
-        corrected=pl.col("source_cell").is_in(list(by_value)) | sheet.is_in(list(by_sheet)),
-    ).drop_nulls("value")
-
-
-def _due(cells: pl.DataFrame, corrections: Sequence[Correction]) -> list[Correction]:
-    """The corrections of files in the lake, each checked against what the source says."""
-    files = set(cells["source_cell"].str.slice(0, 12).unique().to_list())
-    due = [c for c in corrections if split_source_cell(c.source_cell)[0] in files]
-    if not due:
-        return []
-    named = cells.filter(pl.col("source_cell").is_in([c.source_cell for c in due]))
-    found = dict(named.select("source_cell", "raw_text").iter_rows())
-    for correction in due:
-        if found.get(correction.source_cell) != correction.expect:
-            raise MethodError(
-                f"corrections.yml expects «{correction.expect}» at {correction.source_cell}, the source says "
-                f"«{found.get(correction.source_cell)}»",
-                "the source was mended or the entry is wrong: remove it from reference/corrections.yml",
-            )
-    return due
+    page = pl.concat_str(pl.col("sha256").str.slice(0, 12), pl.lit("/"), "sheet")
+    evidence = pages.filter(pl.col("layout").is_not_null()).select(page.alias("page"), "year_from")
+    table = vintages(
+        values,
+        regions,
+        unit_table(units),
+        variable_table(variables, terms),
+        {layout.table: layout.priority for layout in layouts},
+        {layout.table: layout.coverage_floor for layout in layouts},
+        {sha256[:12]: file for sha256, file in pages.select("sha256", "file").iter_rows()},
+        {layout.table: layout.source_class for layout in layouts},
+        evidence,
+    )
+    used = set(table.edges.filter(pl.col("parent_table") == REFERENCE_FILE)["parent_key"])
+    applied = [correction.note() for correction in corrections if correction.source_cell in used]
+    return replace(table, notes=table.notes | {"corrections": applied})
 
 
 def unit_table(units: Mapping[str, Unit]) -> pl.DataFrame:
@@ -149,10 +94,16 @@ def variable_table(variables: Mapping[str, Variable], terms: pl.DataFrame) -> pl
             "variable": list(variables),
             "unit": [v.unit for v in variables.values()],
             "imputation": [v.imputation for v in variables.values()],
+            "zero": [v.zero for v in variables.values()],
         }
-    ).with_columns(status=pl.lit("reported"))
+    ).with_columns(status=pl.lit("reported"), max_points=pl.lit(None, pl.Float64))
     points = terms.filter(pl.col("role") == "points").select(
-        "variable", unit=pl.lit("points"), imputation=pl.lit("none"), status=pl.lit("expert")
+        "variable",
+        unit=pl.lit("points"),
+        imputation=pl.lit("none"),
+        zero=pl.lit("value"),
+        status=pl.lit("expert"),
+        max_points="max_points",
     )
     return pl.concat([listed, points.unique("variable", maintain_order=True)])
 
@@ -170,8 +121,15 @@ def vintages(
     variables: pl.DataFrame,
     priorities: Mapping[str, int],
     floors: Mapping[str, float],
+    files: Mapping[str, str] | None = None,
+    classes: Mapping[str, str] | None = None,
+    evidence: pl.DataFrame | None = None,
 ) -> Table:
     """Every edition's value of every variable, by region code and in canonical units.
+
+    Within one edition the scores that assessors gave a checkpoint are pooled into their mean; of other values the one
+    of an official source wins, then of the staging table with the lowest priority number, then of a page that states
+    its year itself, then the lowest source cell.
 
     Args:
         values: staged values of all pages, from `staged`.
@@ -180,25 +138,32 @@ def vintages(
         variables: from `variable_table`.
         priorities: which staging table wins where two say the same within one edition; lowest first.
         floors: least share of a staging table's values whose region is found.
+        files: names of the files by the start of their source cells, for quarantine and errors.
+        classes: `official` (default) or `compiled` by staging table.
+        evidence: `page` (`<sha256[:12]>/<sheet>`) and `year_from` of each table of a sheet.
 
     Returns:
         Table with key region_code, year, variable, edition. Subtotals of zones are left out and counted; unmatched
-        names, unknown variables or units, and contradictions within an edition are in quarantine. Edges lead to the
-        staging row (role value, coefficient the unit's factor) and to cells that repeat the value (role repeat).
+        names, unknown variables or units, zeros that stand for no value, and contradictions within an edition are in
+        quarantine. Edges lead to the staging row (role value, coefficient the unit's factor, over the number of scores
+        pooled) and to cells that repeat the value (role repeat). A corrected value leads to its correction (role
+        correction) and to the cell as it was (role replaced, coefficient 0), a corrected year also to its own (year).
 
     Raises:
-        ContractError: the names of a staging table that are found fall below its floor.
+        ContractError: the names of a staging table that are found fall below its floor, or a score that would be pooled
+            is out of bounds.
     """
+    files = files or {}
     named = _with_regions(values, regions)
     subtotals = named.filter(pl.col("zone_id").is_not_null())
     rest = named.filter(pl.col("zone_id").is_null())
     unmatched = rest.filter(pl.col("region_code").is_null())
-    _check_floors(rest, floors)
+    _check_floors(rest, floors, files)
     matched = (
         rest.filter(pl.col("region_code").is_not_null())
         .drop("reason", "fix")
         .join(
-            variables.select("variable", "status", canonical_unit="unit"),
+            variables.select("variable", "status", "zero", "max_points", canonical_unit="unit"),
             on="variable",
             how="left",
             maintain_order="left",
@@ -207,7 +172,7 @@ def vintages(
         .join(units, on="unit_key", how="left", maintain_order="left")
     )
     unknown = matched.filter(pl.col("canonical_unit").is_null()).with_columns(
-        reason=pl.format("variable «{}» is not listed", "variable"),
+        reason=pl.format("variable «{}» is not listed", pl.col("variable").fill_null("none")),
         fix=pl.lit("add it to reference/variables.csv, or to a rubric under methodology/rubrics/"),
     )
     listed = matched.filter(pl.col("canonical_unit").is_not_null())
@@ -216,65 +181,135 @@ def vintages(
         reason=pl.format("unit «{}» cannot be turned into {}", pl.col("unit").fill_null("none"), "canonical_unit"),
         fix=pl.lit("state the unit on the page or in its layout, or add it to reference/units.csv"),
     )
-    usable = listed.filter(same_unit).with_columns(
-        priority=pl.col("table").replace_strict(dict(priorities), default=LOWEST_PRIORITY, return_dtype=pl.Int32)
+    no_value = (pl.col("zero") == "missing") & (pl.col("value") == 0) & ~pl.col("value_corrected")
+    zeros = listed.filter(same_unit & no_value).with_columns(
+        reason=pl.lit("an index of 0 stands for no value"),
+        fix=pl.lit("if the source means a value, state it in reference/corrections.yml"),
     )
-    kept, repeats, second = _one_per_edition(usable.with_columns(amount=pl.col("value") * pl.col("factor")))
-    frame = kept.select(
+    usable = _graded(listed.filter(same_unit & ~no_value), priorities, classes or {}, evidence)
+    scored = pl.col("status") == "expert"
+    pooled, scores = _pooled(usable.filter(scored), files)
+    kept, repeats, second = _one_per_edition(usable.filter(~scored))
+    corrected = pl.col("value_corrected") | pl.col("year_entry").is_not_null()
+    frame = pl.concat([kept.select(pooled.columns), pooled]).select(
         *VINTAGE_KEY,
         pl.col("amount").alias("value"),
         pl.col("canonical_unit").alias("unit"),
-        pl.when("corrected").then(pl.lit("corrected")).otherwise("status").alias("status"),
+        pl.when(corrected).then(pl.lit("corrected")).otherwise("status").alias("status"),
+        "source_class",
         "source_id",
         "source_cell",
     )
-    edges = [no_edges(), *_cell_edges(kept, "value", pl.col("factor")), *_cell_edges(repeats, "repeat", pl.lit(0.0))]
-    aside = pl.concat([_aside(part) for part in (unmatched, unknown, misfit, second)])
-    if frame.height + repeats.height + aside.height + subtotals.height != values.height:
+    edges = [
+        *_cell_edges(kept, "value", pl.col("factor")),
+        *_cell_edges(scores, "value", pl.col("factor") / pl.col("scores")),
+        *_cell_edges(repeats, "repeat", pl.lit(0.0)),
+    ]
+    aside = pl.concat([_aside(part, files) for part in (unmatched, unknown, misfit, zeros, second)])
+    more_scores = scores.height - pooled.height
+    if frame.height + repeats.height + more_scores + aside.height + subtotals.height != values.height:
         raise MethodError(
             f"observation_vintages: {values.height} values in, {frame.height} out, {repeats.height} repeats, "
-            f"{aside.height} in quarantine, {subtotals.height} subtotals: rows were lost"
+            f"{more_scores} scores pooled into others, {aside.height} in quarantine, {subtotals.height} subtotals: "
+            "rows were lost"
         )
     notes = {
         "values_in": values.height,
         "repeats": repeats.height,
+        "pooled": more_scores,
+        "undecided": int(second["undecided"].sum()),
         "subtotals_left_out": subtotals.height,
-        "corrected": int(values["corrected"].sum()),
+        "corrected": values.filter(corrected).height,
     }
-    return Table(frame, pl.concat(edges), aside, notes)
+    return Table(frame, pl.concat([no_edges(), *edges]), aside, notes)
+
+
+def _graded(
+    usable: pl.DataFrame, priorities: Mapping[str, int], classes: Mapping[str, str], evidence: pl.DataFrame | None
+) -> pl.DataFrame:
+    """The usable values in canonical units with `source_class`, `priority` and `year_rank`: what they win by."""
+    if evidence is None:
+        evidence = pl.DataFrame(schema={"page": pl.String, "year_from": pl.String})
+    stated = evidence.group_by("page").agg(stated=pl.col("year_from").is_in(SELF_STATED).fill_null(False).all())
+    own_year = pl.col("stated").fill_null(False) & pl.col("year_entry").is_null()  # a corrected year was no evidence
+    return (
+        usable.with_columns(
+            amount=pl.col("value") * pl.col("factor"),
+            source_class=pl.col("table").replace_strict(dict(classes), default=OFFICIAL, return_dtype=pl.String),
+            priority=pl.col("table").replace_strict(dict(priorities), default=LOWEST_PRIORITY, return_dtype=pl.Int32),
+            page=pl.col("source_cell").str.replace(CELL_PART, ""),
+        )
+        .join(stated, on="page", how="left", maintain_order="left")
+        .with_columns(year_rank=pl.when(own_year).then(0).otherwise(1))
+    )
+
+
+def _pooled(scored: pl.DataFrame, files: Mapping[str, str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The mean of the scores of each key of a vintage, at the lowest source cell, and the scores with their number.
+
+    Raises:
+        ContractError: one of several scores is below 0 or above the checkpoint's points (their mean might not be).
+    """
+    scores = scored.sort(*VINTAGE_KEY, "source_cell").with_columns(scores=pl.len().over(VINTAGE_KEY))
+    beyond = scores.filter((pl.col("scores") > 1) & ~pl.col("amount").is_between(0, "max_points").fill_null(True))
+    if beyond.height:
+        first = beyond.row(0, named=True)
+        prefix, sheet, cell = split_source_cell(first["source_cell"])
+        raise ContractError(
+            f"core/observation_vintages: {beyond.height} score(s) out of bounds; {first['variable']} is "
+            f"{first['amount']:g}, not 0 to {first['max_points']:g}: {files.get(prefix, prefix)}, sheet {sheet}, "
+            f"cell {cell}",
+            "mend the score sheet, or correct it in reference/corrections.yml",
+        )
+    means = pl.col("amount").mean(), pl.col("value_corrected").any(), pl.col("year_entry").drop_nulls().first()
+    others = pl.exclude(*VINTAGE_KEY, "amount", "value_corrected", "year_entry").first()
+    return scores.group_by(VINTAGE_KEY, maintain_order=True).agg(others, *means).drop("scores"), scores
 
 
 def _one_per_edition(usable: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """The value kept for each key of a vintage, cells that repeat it, and cells that contradict it (with reason).
 
     A cell repeats the value if both agree within half the last digit that its column prints (the coarser of the two).
+    A contradiction is `undecided` if nothing but the source cell, which says nothing, tells the two apart.
     """
-    column = ("table", "variable", pl.col("source_cell").str.replace(r"![A-Z]+\d+$", ""))
+    column = ("table", "variable", pl.col("source_cell").str.replace(CELL_PART, ""))
     decimals = pl.col("raw_text").str.extract(r"\.(\d+)").str.len_chars().fill_null(0).max().over(column)
+    grade = pl.concat_str("source_class", "priority", "year_rank", separator="|")
     ranked = (
         usable.with_columns(half_digit=0.5 * pl.lit(10.0).pow(-decimals.cast(pl.Float64)) * pl.col("factor").abs())
-        .sort(*VINTAGE_KEY, "priority", "source_cell")
+        .sort(*VINTAGE_KEY, pl.col("source_class") == COMPILED, "priority", "year_rank", "source_cell")
         .with_columns(
             place=pl.int_range(pl.len()).over(VINTAGE_KEY),
             winner=pl.col("source_cell").first().over(VINTAGE_KEY),
             won=pl.col("amount").first().over(VINTAGE_KEY),
             won_half_digit=pl.col("half_digit").first().over(VINTAGE_KEY),
+            undecided=grade == grade.first().over(VINTAGE_KEY),
         )
     )
     others = ranked.filter(pl.col("place") > 0)
     coarser = pl.max_horizontal("half_digit", "won_half_digit")
     same = (pl.col("amount") - pl.col("won")).abs() <= coarser + REPEAT_TOLERANCE * pl.col("won").abs()
+    how = pl.when("undecided").then(pl.lit("was kept, undecided by rule")).otherwise(pl.lit("won"))
     second = others.filter(~same).with_columns(
-        reason=pl.format("edition {} also says {} at {}, which won", "edition", "won", "winner"),
+        reason=pl.format("edition {} also says {} at {}, which {}", "edition", "won", "winner", how),
         fix=pl.lit("withdraw one of the files (`dei sources withdraw`), or set `priority` in their layouts"),
     )
     return ranked.filter(pl.col("place") == 0), others.filter(same), second
 
 
 def _cell_edges(rows: pl.DataFrame, role: str, coefficient: pl.Expr) -> list[pl.DataFrame]:
+    """Edges to the cells that values come from; where they were corrected, to the corrections and the cells as read."""
+    plain, changed = rows.filter(~pl.col("value_corrected")), rows.filter("value_corrected")
+    cell = ["source_cell"]
+    dated = rows.filter(pl.col("year_entry").is_not_null())
     return [
-        make_edges(part, VINTAGE_KEY, f"staging/{table}", ["source_cell"], role, coefficient)
-        for (table,), part in rows.partition_by("table", as_dict=True).items()
+        *(
+            make_edges(part, VINTAGE_KEY, f"staging/{table}", cell, role, coefficient)
+            for (table,), part in plain.partition_by("table", as_dict=True).items()
+        ),
+        make_edges(changed, VINTAGE_KEY, REFERENCE_FILE, cell, "correction", coefficient),
+        make_edges(changed, VINTAGE_KEY, "raw/cells", cell, "replaced", 0.0),
+        make_edges(dated, VINTAGE_KEY, REFERENCE_FILE, ["year_entry"], "year").unique(maintain_order=True),
     ]
 
 
@@ -302,7 +337,7 @@ def _unit_keys(printed: pl.Series) -> Callable[[pl.Expr], pl.Expr]:
     return lambda column: column.replace_strict(keys, default=None, return_dtype=pl.String)
 
 
-def _check_floors(rows: pl.DataFrame, floors: Mapping[str, float]) -> None:
+def _check_floors(rows: pl.DataFrame, floors: Mapping[str, float], files: Mapping[str, str]) -> None:
     shares = rows.group_by("table").agg(
         share=pl.col("region_code").is_not_null().mean(),
         first=pl.col("source_cell").filter(pl.col("region_code").is_null()).first(),
@@ -310,16 +345,18 @@ def _check_floors(rows: pl.DataFrame, floors: Mapping[str, float]) -> None:
     )
     for table, share, first, why in shares.sort("table").iter_rows():
         if share < floors.get(table, 0.0):
+            prefix, sheet, cell = split_source_cell(first)
             raise ContractError(
                 f"staging/{table}: regions found for {share:.1%} of the values, the floor is {floors[table]:.0%}; "
-                f"first failure at {first}: {why}",
+                f"first failure in {files.get(prefix, prefix)}, sheet {sheet}, cell {cell}: {why}",
                 "add the names to reference/region_aliases.csv, or withdraw the file",
             )
 
 
-def _aside(rows: pl.DataFrame) -> pl.DataFrame:
+def _aside(rows: pl.DataFrame, files: Mapping[str, str]) -> pl.DataFrame:
     parts = rows["source_cell"].str.extract_groups(r"^(?<sha>[^/]*)/(?<sheet>.*)!(?<cell>[A-Z]+\d+)$").struct.unnest()
-    return rows.with_columns(parts["sheet"], parts["cell"], file=parts["sha"]).select(
+    file = parts["sha"].replace_strict(dict(files), default=parts["sha"], return_dtype=pl.String)
+    return rows.with_columns(parts["sheet"], parts["cell"], file=file).select(
         *(pl.col(c).cast(pl.String) for c in QUARANTINE_COLUMNS),
         pl.col("label").alias("region_label"),
         "year",
@@ -331,8 +368,33 @@ def _aside(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def panel(
+    vintage_rows: pl.DataFrame,
+    cities: Sequence[str],
+    regions: pl.DataFrame,
+    tiers: pl.DataFrame,
+    variables: Mapping[str, Variable],
+    terms: pl.DataFrame,
+) -> Table:
+    """`core/observations` from the vintages; see `observations` and `peer_groups`.
+
+    Args:
+        vintage_rows: core/observation_vintages.
+        cities: region codes whose gaps are filled.
+        regions: core/regions.
+        tiers: core/tiers.
+        variables: of reference/variables.csv.
+        terms: core/indicator_terms.
+    """
+    published = _winners(vintage_rows.filter(pl.col("variable") == PUBLISHED_SCORE))
+    peers = peer_groups(cities, regions, published, tiers.filter(pl.col("index_id") == PEER_INDEX))
+    return observations(vintage_rows, filled_for(variable_table(variables, terms), terms), peers)
+
+
 def observations(vintage_rows: pl.DataFrame, variables: pl.DataFrame, peers: Sequence["Peers"]) -> Table:
-    """One value a region, year and variable: the latest edition wins; gaps are filled by the imputation ladder.
+    """One value a region, year and variable; gaps are filled by the imputation ladder.
+
+    The latest edition wins, but a value of an official source wins over a compiled one, whatever their editions.
 
     Args:
         vintage_rows: rows of core/observation_vintages.
@@ -343,13 +405,7 @@ def observations(vintage_rows: pl.DataFrame, variables: pl.DataFrame, peers: Seq
         Table with key region_code, year, variable. Edges: to the winning vintage (coefficient 1), or to the donors of
         an imputed value.
     """
-    order = pl.col("edition").str.extract(r"(\d{4})").cast(pl.Int32).fill_null(0)
-    winners = (
-        vintage_rows.with_columns(_order=order)
-        .sort(*KEY, "_order", "edition")
-        .unique(KEY, keep="last", maintain_order=True)
-        .with_columns(method=pl.lit(None, pl.String))
-    )
+    winners = _winners(vintage_rows).with_columns(method=pl.lit(None, pl.String))
     to_fill = variables.filter(pl.col("imputation") != "none").select("variable", "imputation")
     panel = winners.select(*KEY, "value").filter(pl.col("variable").is_in(to_fill["variable"].implode()))
     asked = panel.select("year", "variable").unique()
@@ -372,6 +428,13 @@ def observations(vintage_rows: pl.DataFrame, variables: pl.DataFrame, peers: Seq
             "gaps_left": sum(table.notes["left_missing"] for table in filled),
         },
     )
+
+
+def _winners(vintage_rows: pl.DataFrame) -> pl.DataFrame:
+    """The vintage that counts of each region, year and variable."""
+    official = pl.col("source_class") != COMPILED
+    published = pl.col("edition").str.extract(r"(\d{4})").cast(pl.Int32).fill_null(0)
+    return vintage_rows.sort(*KEY, official, published, "edition").unique(KEY, keep="last", maintain_order=True)
 
 
 def _targets(asked: pl.DataFrame, group: "Peers") -> pl.DataFrame:

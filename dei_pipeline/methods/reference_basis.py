@@ -18,7 +18,8 @@ GRAINS = {
     "release/tier_summary": ("year", "tier_id", "basis"),
     "release/cluster_scores": ("year", "cluster_id", "basis"),
 }
-CITY_COLUMNS = {"published_dei_score": ("score_published", 1), "published_dei_rank": ("rank", 0)}
+PUBLISHED_SCORE = "published_dei_score"  # the variable that holds what the reports print
+CITY_COLUMNS = {PUBLISHED_SCORE: ("score_published", 1), "published_dei_rank": ("rank", 0)}
 
 
 def city_scores(ranks: pl.DataFrame | None, observations: pl.DataFrame, tiers: pl.DataFrame) -> Table:
@@ -36,11 +37,11 @@ def city_scores(ranks: pl.DataFrame | None, observations: pl.DataFrame, tiers: p
     scales = observations.filter(pl.col("variable") == "published_digital_scale").select(
         "region_code", "year", pl.col("value").alias("scale")
     )
-    published = observations.filter(pl.col("variable") == "published_dei_score")
+    published = observations.filter(pl.col("variable") == PUBLISHED_SCORE)
     stated = published.select(
         "region_code", "year", pl.col("value").alias("score"), basis=pl.lit(PUBLISHED)
     ).with_columns(tier_id=pl.Series(list(tier(published["value"].to_numpy(), tiers)), dtype=pl.String))
-    frames, edges = [stated], [_observation_edges(stated, "published_dei_score", "score")]
+    frames, edges = [stated], [_observation_edges(stated, PUBLISHED_SCORE, "score")]
     if ranks is not None:
         ours = ranks.filter("ranked").select("region_code", "year", "score", "tier_id", basis=pl.lit(COMPUTED))
         frames.append(ours.select(stated.columns))

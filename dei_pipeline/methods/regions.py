@@ -44,6 +44,7 @@ LEVELS = {
     "city": ("prefecture_city", "prefecture", "league", "autonomous_prefecture", "county_city", "municipality", "sar"),
 }
 ALIAS_FIX = "if it is another name of a known region, add it to reference/region_aliases.csv"
+SOURCE_FIX = "in a copy of the file, ingest the copy and `dei sources withdraw` this one"
 
 
 def _at(candidates: pl.DataFrame, regions: Regions) -> pl.DataFrame:
@@ -288,7 +289,7 @@ def _explain(failed: pl.DataFrame, candidates: pl.DataFrame, regions: Regions) -
                 "code",
                 pl.col("code_name").fill_null("no region of prefecture level or above"),
             ),
-            pl.lit("correct the name or the code in corrections.yml"),
+            pl.lit(f"correct the name or the code {SOURCE_FIX}"),
             pl.col("choice") + pl.format("; {} ({})", "code_name", "code").fill_null(""),
         ),
         (
@@ -303,7 +304,7 @@ def _explain(failed: pl.DataFrame, candidates: pl.DataFrame, regions: Regions) -
         (
             pl.col("note").is_not_null() & pl.col("found_code").is_null(),
             pl.format("«{}»: {}", label, "note"),
-            pl.lit("leave it out, or give its row in reference/region_aliases.csv a region_code"),
+            pl.lit("let it be, or give its row in reference/region_aliases.csv a region_code"),
             pl.lit(""),
         ),
         (
@@ -315,9 +316,7 @@ def _explain(failed: pl.DataFrame, candidates: pl.DataFrame, regions: Regions) -
                 "last_code",
                 pl.col("province_hint").fill_null(""),
             ),
-            pl.lit(
-                "correct the name or the province in corrections.yml, or add the name to reference/region_aliases.csv"
-            ),
+            pl.lit(f"add the name to reference/region_aliases.csv, or correct the name or the province {SOURCE_FIX}"),
             pl.format("{} ({})", "name", "last_code"),
         ),
         (
@@ -341,7 +340,7 @@ def _explain(failed: pl.DataFrame, candidates: pl.DataFrame, regions: Regions) -
         (
             (pl.col("key") == "") & pl.col("code").is_null(),
             pl.format("«{}» holds no region name", label),
-            pl.lit("leave the row out in the layout, or correct the label in corrections.yml"),
+            pl.lit(f"let it be, or fill in the region {SOURCE_FIX}"),
             pl.lit(""),
         ),
         (
@@ -352,7 +351,7 @@ def _explain(failed: pl.DataFrame, candidates: pl.DataFrame, regions: Regions) -
         ),
     ]
     reason: pl.Expr = pl.format("«{}» is no region known at prefecture level or above", label)
-    fix: pl.Expr = pl.lit(f"{ALIAS_FIX}; if it is misprinted, correct the label in corrections.yml")
+    fix: pl.Expr = pl.lit(f"{ALIAS_FIX}; if it is misprinted, correct it {SOURCE_FIX}")
     nearest: pl.Expr = pl.lit(None, pl.String())
     for condition, why, remedy, who in reversed(cases):
         holds = condition.fill_null(False)

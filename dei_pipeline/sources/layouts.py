@@ -29,9 +29,11 @@ AXES = {
 STUBS = ("region", "year", "variable", "unit", "attribute", "value", "code", "province")
 FIELDS = {
     "table", "source_id", "producer", "publication", "level", "title", "axes", "attributes", "variables",
-    "row_variables", "page_year", "subtotals", "coverage_floor", "scan_rows", "penalty", "priority", "note",
+    "row_variables", "page_year", "subtotals", "coverage_floor", "scan_rows", "penalty", "priority",
+    "source_class", "note",
 }  # fmt: skip
 LEVELS = {"province", "city", "any"}
+SOURCE_CLASSES = {"official", "compiled"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,10 @@ class Unit:
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable of the lake with its canonical unit and plausible range."""
+    """A variable of the lake with its canonical unit and plausible range.
+
+    `zero` says what a printed 0 is: a `value` (default), or `missing`: sources print it where there is no value.
+    """
 
     variable: str
     name_zh: str
@@ -58,6 +63,7 @@ class Variable:
     imputation: str
     level: str
     note: str
+    zero: str = "value"
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,7 @@ class Layout:
         page_year: the year of a page that never states it (the reports' published tables).
         penalty: taken off the score, so that a generic layout yields to a specific one.
         priority: which table wins where two say the same within one edition; lowest first.
+        source_class: `official`, or `compiled` by others from official sources: yields to any official value.
         labels: label keys to variables, per edition column, for `default` and for `*` (any edition).
     """
 
@@ -139,6 +146,7 @@ class Layout:
     priority: int
     path: str = ""
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict, compare=False)
+    source_class: str = "official"
 
     def variable_of(self, label_key: str, edition: str | None) -> str | None:
         """The variable printed as `label_key`: the edition's own label first, then the default, then any edition's."""
@@ -189,11 +197,13 @@ def load_variables(path: Path | None = None) -> dict[str, Variable]:
         "nature": {"extensive", "intensive", "score", "count"},
         "imputation": {"none", "growth", "growth_median"},
         "level": {"city", "province", "any"},
+        "zero": {"value", "missing"},
     }
     out: dict[str, Variable] = {}
     for number, row in enumerate(_rows(path, wanted), 2):
         if row["variable"] in out:
             raise ReferenceFileError(f"{path.name}:{number}: variable «{row['variable']}» is listed twice")
+        row["zero"] = row.get("zero") or "value"
         for name, values in allowed.items():
             if row[name] not in values:
                 raise ReferenceFileError(f"{path.name}:{number}: {name} «{row[name]}» is not one of {sorted(values)}")
@@ -203,7 +213,7 @@ def load_variables(path: Path | None = None) -> dict[str, Variable]:
                 limits[name] = float(row[name]) if row[name] else None
             except ValueError as error:
                 raise ReferenceFileError(f"{path.name}:{number}: {name} «{row[name]}» is not a number") from error
-        text = {k: row[k] for k in wanted if k not in limits}
+        text = {k: row[k] for k in (*wanted, "zero") if k not in limits}
         out[row["variable"]] = Variable(minimum=limits["minimum"], maximum=limits["maximum"], **text)
     return out
 
@@ -261,16 +271,7 @@ def load_layouts(folder: Path, reference: Reference | None = None) -> tuple[Layo
 
 def _layout(path: Path, reference: Reference) -> Layout:
     """The layout of one YAML file and the CSV beside it."""
-    data = _yaml(path)
-    if unknown := sorted(set(data) - FIELDS):
-        raise ReferenceFileError(f"{path.name}: unknown field(s) {unknown}; known: {sorted(FIELDS)}")
-    for name in ("table", "source_id", "producer", "publication", "level", "axes", "coverage_floor"):
-        if name not in data:
-            raise ReferenceFileError(f"{path.name}: field «{name}» is missing")
-    if data["table"] != path.stem:
-        raise ReferenceFileError(f"{path.name}: table «{data['table']}» must be the file's name, {path.stem}")
-    if data["level"] not in LEVELS:
-        raise ReferenceFileError(f"{path.name}: level «{data['level']}» is not one of {sorted(LEVELS)}")
+    data = _checked(path)
     title = data.get("title") or {}
     for pattern in (*title.get("patterns", ()), *title.get("not", ())):
         _regex(path, "title", pattern)
@@ -312,11 +313,29 @@ def _layout(path: Path, reference: Reference) -> Layout:
         priority=int(data.get("priority", 50)),
         path=path.name,
         labels=_labels(path, columns),
+        source_class=data["source_class"],
     )
     fixed = {a.fixed_variable for a in layout.axes if a.variable == "fixed"}
     if missing := fixed - {c.variable for c in columns}:
         raise ReferenceFileError(f"{path.name}: axes.fixed {sorted(missing)} is not in {path.stem}.csv")
     return layout
+
+
+def _checked(path: Path) -> dict[str, Any]:
+    """The fields of a layout's YAML file; those that every layout has are there and known."""
+    data = _yaml(path)
+    if unknown := sorted(set(data) - FIELDS):
+        raise ReferenceFileError(f"{path.name}: unknown field(s) {unknown}; known: {sorted(FIELDS)}")
+    for name in ("table", "source_id", "producer", "publication", "level", "axes", "coverage_floor"):
+        if name not in data:
+            raise ReferenceFileError(f"{path.name}: field «{name}» is missing")
+    if data["table"] != path.stem:
+        raise ReferenceFileError(f"{path.name}: table «{data['table']}» must be the file's name, {path.stem}")
+    data.setdefault("source_class", "official")
+    for name, allowed in (("level", LEVELS), ("source_class", SOURCE_CLASSES)):
+        if data[name] not in allowed:
+            raise ReferenceFileError(f"{path.name}: {name} «{data[name]}» is not one of {sorted(allowed)}")
+    return data
 
 
 def _axes(path: Path, data: Mapping[str, Any], reference: Reference) -> Axes:

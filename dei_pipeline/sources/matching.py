@@ -32,7 +32,10 @@ class ColumnRole:
 
 @dataclass(frozen=True)
 class Match:
-    """How one layout explains a block; `missing` says what keeps it from explaining it (or more of it)."""
+    """How one layout explains a block; `missing` says what keeps it from explaining it (or more of it).
+
+    `known` counts the columns of values whose heading the layout knows.
+    """
 
     layout: Layout
     axes: Axes
@@ -45,6 +48,7 @@ class Match:
     page_unit: str | None = None
     page_bracket: str | None = None
     titled: bool = False
+    known: int = 0
 
     @property
     def accepted(self) -> bool:
@@ -74,9 +78,9 @@ def best_match(
             accepted[match.layout.table] = match
     ranked = sorted(accepted.values(), key=lambda m: -m.score)
     if not ranked:
-        near = max(tried, key=lambda m: m.score, default=None)
+        near = max((m for m in tried if m.titled or m.known), key=lambda m: m.score, default=None)
         if near is None:
-            return None, "no layout explains this page: there are no layouts"
+            return None, "no layout explains this page" if layouts else "no layout explains this page: there are none"
         return None, f"no layout explains this page; nearest {near.layout.table}: {'; '.join(near.missing)}"
     if len(ranked) > 1 and ranked[0].score - ranked[1].score < 1e-9:
         names = ", ".join(m.layout.table for m in ranked if ranked[0].score - m.score < 1e-9)
@@ -122,11 +126,12 @@ def explain(block: Block, layout: Layout, axes: Axes, reference: Reference, cont
     if row_share == 0.0 and not titled:
         missing.append("none of its row labels is known")
     score = share + float(titled) - layout.penalty
+    anything = axes.variable in ("fixed", "page") or axes.region == "column"  # such columns are not looked up
     if missing:
-        anything = axes.variable in ("fixed", "page") or axes.region == "column"  # such columns are not looked up
         told = share if titled or not anything else 0.0
         score = told + float(titled) - 0.5 * len(missing) - NOT_ACCEPTED
-    return replace(match, score=score, columns={**stubs, **_resolve(roles)}, missing=tuple(missing))
+    known = 0 if anything or by_row else good
+    return replace(match, score=score, columns={**stubs, **_resolve(roles)}, missing=tuple(missing), known=known)
 
 
 def _tight(text: str) -> str:

@@ -79,18 +79,25 @@ def values(cells: pl.LazyFrame, about: pl.DataFrame, layout: Layout) -> Table:
         layout: the layout.
 
     Raises:
-        NothingToDo: the pages hold no value cell.
-        ContractError: the readable share of the value cells falls below the layout's coverage floor.
+        NothingToDo: the pages hold no value cell, or none of them can be read as a whole (it states no year).
+        ContractError: the readable share of the value cells falls below the layout's coverage floor; cells of pages
+            that cannot be read as a whole do not count.
     """
-    table = staging_values(
-        cells.filter(pl.col("layout") == layout.table).collect(engine="in-memory"), about, layout.table
-    )
-    cells_in = table.frame.height + table.quarantine.height
+    mine = cells.filter(pl.col("layout") == layout.table).sort("sha256", "sheet", "row", "col")
+    rows = mine.collect(engine="in-memory")
+    table = staging_values(rows, about, layout.table)
+    undated = about.filter(pl.col("reason").is_not_null())
+    judged = rows.filter(pl.col("role") == "quarantined").join(undated, on=["sha256", "sheet", "block"], how="anti")
+    cells_in = table.frame.height + judged.height
+    if not cells_in and undated.height:
+        first = undated.row(0, named=True)
+        where = f"{undated.height} page(s), as {first['file']}, sheet {first['sheet']}"
+        raise NothingToDo(f"{where}: {first['reason']}; {first['fix']}")
     if not cells_in:
         raise NothingToDo("its pages hold no value")
     share = table.frame.height / cells_in
     if share < layout.coverage_floor:
-        first = table.quarantine.row(0, named=True)
+        first = table.quarantine.join(judged, on="source_cell", how="semi", maintain_order="left").row(0, named=True)
         raise ContractError(
             f"staging/{layout.table}: {share:.1%} of {cells_in} value cells can be used, the floor is "
             f"{layout.coverage_floor:.0%}; first failure in {first['file']}, sheet {first['sheet']}, "

@@ -3,8 +3,7 @@
 import polars as pl
 
 from dei_pipeline.errors import NothingToDo
-from dei_pipeline.provenance import Table, make_edges
-from dei_pipeline.sources.ingest import PUBLISHED
+from dei_pipeline.provenance import PUBLISHED, Table, make_edges
 
 FILE = "published/figures.csv"
 KEY = ("table", "key", "column", "year")

@@ -1,14 +1,15 @@
 """Showing how a page is understood, and drafting a layout for one that is not: what `dei layout FILE` prints."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 import yaml
 
+from dei_pipeline.errors import SourceError
 from dei_pipeline.sources.header import Block, HeaderColumn
-from dei_pipeline.sources.labels import has_han, year_of
+from dei_pipeline.sources.labels import has_han, key_expr, number_expr, year_of
 from dei_pipeline.sources.layouts import Reference, default_layouts, default_reference
 from dei_pipeline.sources.workbook import Reading, blocks_of
 
@@ -19,6 +20,7 @@ ROLE_NAMES = {
     "advert": "广告 advert", "blank_mark": "空缺 blank mark", "value": "数值 value", "quarantined": "隔离 quarantined",
 }  # fmt: skip
 SHOWN = 8
+GUESS_SHARE = 0.9
 
 
 def describe(reading: Reading) -> str:
@@ -101,22 +103,29 @@ def _bad(cells: pl.DataFrame) -> Iterator[str]:
 
 def draft_layout(
     cells: pl.DataFrame, manifest: Mapping[str, Any], reference: Reference | None = None
-) -> tuple[str, str]:
-    """Text of a layout's YAML and CSV for the first table of a file that no layout explains; "" twice if it has none.
+) -> tuple[str, str, str]:
+    """Name, YAML and CSV of a layout for the first table of a file that no layout explains.
 
     Variable names and units are guesses to be reviewed; what cannot be guessed is marked `?`, which `load_layouts`
-    refuses.
+    refuses. Headings of regions and codes that no layout knows are guessed from what stands below them.
 
     Args:
         cells: raw/cells rows of the file.
         manifest: its manifest.
         reference: units and variables (default: the package's).
+
+    Raises:
+        SourceError: the file holds no table to draft from.
     """
     reference = reference or default_reference()
-    block = next(iter(blocks_of(cells, default_layouts(), reference)), None)
+    guessed = {} if blocks_of(cells, default_layouts(), reference) else _guess_stubs(cells)
+    block = next(iter(blocks_of(cells, default_layouts(), reference, guessed.get("region", ()))), None)
     if block is None:
-        return "", ""
-    stub, data, years = _split_columns(block, reference)
+        raise SourceError(
+            f"{manifest.get('file') or 'the file'}: no table to draft a layout from: no row of headings above numbers",
+            "give each column a heading, the regions' column 地区",
+        )
+    stub, data, years = _split_columns(block, reference, guessed)
     title = next((t for t in block.titles if has_han(t)), "")
     source = str(manifest.get("source_id") or "source")
     table = f"{source if re.fullmatch(r'[a-z][a-z0-9_]*', source) else 'source'}__page"
@@ -130,7 +139,7 @@ def draft_layout(
         axes["year"] = "row"
     if by_year:
         axes["fixed"] = "?"
-    axes["stub"] = {role: labels for role, labels in stub.items() if labels and role in ("region", "year")}
+    axes["stub"] = {role: labels for role, labels in stub.items() if labels and role in ("region", "year", "code")}
     meta = {
         "table": table,
         "source_id": table.partition("__")[0],
@@ -144,20 +153,48 @@ def draft_layout(
     }
     text = yaml.safe_dump(meta, allow_unicode=True, sort_keys=False, width=110)
     return (
+        table,
         f"# draft: review every field and replace each ?; save as reference/layouts/{table}.yaml\n{text}",
         _draft_csv(block, data, by_year, reference),
     )
 
 
+def _guess_stubs(cells: pl.DataFrame) -> dict[str, list[str]]:
+    """Keys of the headings over names and over region codes, by role, where no heading is known; {} if none is found.
+
+    The header is the first row of texts with a number in the row below; names are the first column of Chinese texts,
+    codes a column of numbers of six digits.
+    """
+    for sheet in cells["sheet"].unique(maintain_order=True):
+        here = cells.filter(pl.col("sheet") == sheet)
+        number = number_expr(pl.col("text")).is_not_null()
+        rows = here.group_by("row").agg(n=pl.len(), numbers=number.sum()).sort("row")
+        below = pl.col("row").shift(-1) == pl.col("row") + 1
+        heads = rows.filter((pl.col("numbers") == 0) & (pl.col("n") > 1) & below & (pl.col("numbers").shift(-1) > 0))
+        if not heads.height:
+            continue
+        head = here.filter(pl.col("row") == heads["row"][0]).select("col", key=key_expr(pl.col("text")))
+        body = here.filter(pl.col("row") > heads["row"][0]).group_by("col").agg(
+            name=pl.col("text").str.contains(r"\p{Han}").mean() > GUESS_SHARE,
+            code=pl.col("text").str.contains(r"^\s*[1-9]\d{5}\s*$").mean() > GUESS_SHARE,
+        )  # fmt: skip
+        found = head.join(body, on="col").filter(pl.col("key") != "").sort("col")
+        names, codes = found.filter("name")["key"].to_list(), found.filter("code")["key"].to_list()
+        if names:
+            return {"region": names[:1], "code": codes[:1]}
+    return {}
+
+
 def _split_columns(
-    block: Block, reference: Reference
+    block: Block, reference: Reference, guessed: Mapping[str, Sequence[str]]
 ) -> tuple[dict[str, list[str]], list[HeaderColumn], list[HeaderColumn]]:
     """Stub headings by role, columns of values, and columns that state a year only."""
-    stub: dict[str, list[str]] = {"region": [], "year": [], "attribute": []}
+    stub: dict[str, list[str]] = {"region": [], "year": [], "code": [], "attribute": []}
     data: list[HeaderColumn] = []
     years: list[HeaderColumn] = []
     for column in block.columns:
-        role = next((r for r in ("region", "year") if any(k in reference.stubs[r] for k in column.candidates)), None)
+        known = ((r, (*reference.stubs[r], *guessed.get(r, ()))) for r in ("region", "year", "code"))
+        role = next((r for r, keys in known if any(k in keys for k in column.candidates)), None)
         if role is None and any(k in reference.attributes for k in column.candidates):
             role = "attribute"
         if role is not None:

@@ -147,31 +147,39 @@ def quarantined(page_cells: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def blocks_of(cells: pl.DataFrame, layouts: Sequence[Layout], reference: Reference) -> list[Block]:
-    """The tables that stand in a file, whether a layout explains them or not."""
-    return [block for sheet in _sheets(cells, layouts, reference) for block in sheet.blocks]
+def blocks_of(
+    cells: pl.DataFrame, layouts: Sequence[Layout], reference: Reference, headings: Sequence[str] = ()
+) -> list[Block]:
+    """The tables that stand in a file, whether a layout explains them or not; `headings` mark a header row too."""
+    return [block for sheet in _sheets(cells, layouts, reference, headings) for block in sheet.blocks]
 
 
-def _sheets(cells: pl.DataFrame, layouts: Sequence[Layout], reference: Reference) -> list[_Sheet]:
+def _sheets(
+    cells: pl.DataFrame, layouts: Sequence[Layout], reference: Reference, headings: Sequence[str] = ()
+) -> list[_Sheet]:
     """The sheets of a file with their tables found."""
     stub_keys = {k for x in layouts for a in x.axes for r in ("region", "year", "variable") for k in a.stubs[r]}
+    stub_keys |= set(headings)
     prepared = _prepare(cells)
     names = cells["sheet"].unique(maintain_order=True)
     return [_sheet(name, prepared.filter(pl.col("sheet") == name), reference, stub_keys) for name in names]
 
 
 def _prepare(cells: pl.DataFrame) -> pl.DataFrame:
-    """The cells with `key`, `han_key`, `value` (number read) and `is_year` added."""
-    text = pl.col("kind") == "text"
-    short = text & (pl.col("text").str.len_chars() <= MAX_KEY_TEXT)
-    number = pl.when(pl.col("kind") == "number").then("number").when(short).then(number_expr(pl.col("text")))
-    return cells.with_columns(
-        key=pl.when(short).then(key_expr(pl.col("text"))),
-        han_key=pl.when(short).then(key_expr(pl.col("text").str.replace(TRANSLATION, "${1}"))),
-        value=number,
-        is_year=pl.when(pl.col("kind").is_in(["text", "number", "date"]))
-        .then(year_expr(pl.col("text").str.slice(0, 30)).is_not_null())
+    """The cells with `key`, `han_key`, `value` (number read) and `is_year` added; each different text is read once."""
+    kind, text = pl.col("kind"), pl.col("text")
+    short = (kind == "text") & (text.str.len_chars() <= MAX_KEY_TEXT)
+    read = cells.select("kind", "text").unique().with_columns(
+        key=pl.when(short).then(key_expr(text)),
+        han_key=pl.when(short).then(key_expr(text.str.replace(TRANSLATION, "${1}"))),
+        text_value=pl.when(short).then(number_expr(text)),
+        is_year=pl.when(kind.is_in(["text", "number", "date"]))
+        .then(year_expr(text.str.slice(0, 30)).is_not_null())
         .otherwise(False),
+    )  # fmt: skip
+    joined = cells.join(read, on=["kind", "text"], how="left", maintain_order="left")
+    return joined.with_columns(value=pl.when(kind == "number").then("number").otherwise("text_value")).drop(
+        "text_value"
     )
 
 
@@ -273,7 +281,8 @@ def _read_page(
         "unit_text": ",".join(block.units), "source_id": manifest.get("source_id"), "file": manifest.get("file"),
     }  # fmt: skip
     if match is None:
-        fix = f"write reference/layouts/<source>__<page>.yaml and .csv, or extend the nearest; {SHOW}"
+        nearest = ", or extend the nearest" if "nearest" in reason else ""
+        fix = f"write reference/layouts/<source>__<page>.yaml and .csv{nearest}; {SHOW}"
         frame = text_roles(cells, reference, None, reason, fix)
         return row | {"reason": reason, "fix": fix}, frame.with_columns(block=pl.lit(block.number, pl.Int32))
     year = PageYear(None, None, "")

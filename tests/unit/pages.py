@@ -40,8 +40,9 @@ def read(
 ) -> Reading:
     """How the shipped layouts read a grid, or several sheets of grids."""
     sheets = rows if isinstance(rows, dict) else {"Sheet1": rows}
-    cells = with_address(pl.concat([grid_cells(r, merges, name) for name, r in sheets.items()]), SHA)
-    return read_file(cells, {"sha256": SHA, "file": file, **manifest}, default_layouts())
+    sha256 = manifest.pop("sha256", SHA)
+    cells = with_address(pl.concat([grid_cells(r, merges, name) for name, r in sheets.items()]), sha256)
+    return read_file(cells, {"sha256": sha256, "file": file, **manifest}, default_layouts())
 
 
 def values(reading: Reading) -> dict[tuple[Any, ...], float]:

@@ -1,16 +1,23 @@
 """Templates decode again and carry the header the readers expect."""
 
 import io
+import random
 import re
 import zipfile
 from pathlib import Path
 
 import polars as pl
 import pytest
+import xlsxwriter
+from python_calamine import CalamineWorkbook
 
 from dei_pipeline.errors import DeiError
-from dei_pipeline.sources.decode import decode
+from dei_pipeline.needs import template_context
+from dei_pipeline.settings import Settings
+from dei_pipeline.sources.decode import decode, with_address
+from dei_pipeline.sources.layouts import default_layouts, load_variables
 from dei_pipeline.sources.templates import ASSESSMENT_HEADER, HELP_SHEET, write_template
+from dei_pipeline.sources.workbook import Reading, read_file
 
 REGIONS = pl.DataFrame({"region_code": ["110000", "440300"], "name_zh": ["北京市", "深圳市"]})
 RUBRIC = pl.DataFrame(
@@ -91,3 +98,60 @@ def test_wrong_kind_and_context(tmp_path):
     with pytest.raises(DeiError, match="indicators"):
         write_template("region-indicator", tmp_path / "a.xlsx", year=2020, regions=REGIONS)
     assert not (tmp_path / "a.xlsx").exists()
+
+
+# -- filled in ---------------------------------------------------------------------------------------------------------
+SETTINGS = Settings()
+VARIABLES = list(load_variables(SETTINGS.reference / "variables.csv"))
+
+
+def filled(path: Path, first_column: int, last_column: int) -> tuple[Path, int]:
+    """A copy of a template with a number in every cell of those columns below the header; how many were filled."""
+    book, copy = CalamineWorkbook.from_path(str(path)), path.with_name("filled.xlsx")
+    out, count = xlsxwriter.Workbook(str(copy)), 0
+    for index, name in enumerate(book.sheet_names):
+        sheet = out.add_worksheet(name)
+        for r, row in enumerate(book.get_sheet_by_index(index).to_python(skip_empty_area=False)):
+            sheet.write_row(r, 0, row)
+            if index == 0 and r > 2:
+                sheet.write_row(r, first_column, [1.5] * (last_column - first_column + 1))
+                count += last_column - first_column + 1
+    out.close()
+    return copy, count
+
+
+def reading_of(path: Path) -> Reading:
+    cells = with_address(decode(path.read_bytes(), path.name).cells, "0" * 64)
+    return read_file(cells, {"sha256": "0" * 64, "file": path.name}, default_layouts())
+
+
+def subsets() -> list[list[str]]:
+    draw = random.Random(0)
+    return [*([v] for v in VARIABLES), VARIABLES, *(draw.sample(VARIABLES, draw.randint(2, 12)) for _ in range(20))]
+
+
+@pytest.mark.parametrize("names", subsets(), ids=lambda names: f"{names[0]}+{len(names) - 1}")
+def test_a_filled_in_page_of_any_variables_is_read_whole(tmp_path: Path, names: list[str]):
+    context = template_context(SETTINGS, "region-indicator", "dei", 2020, names)
+    context["regions"] = context["regions"].head(2)
+    path, count = filled(write_template("region-indicator", tmp_path / "x.xlsx", **context), 1, len(names))
+    reading = reading_of(path)
+    assert reading.pages["layout"].to_list() == ["region_indicator__page", None]
+    values = reading.page_cells.filter(pl.col("role") == "value")
+    assert values.height == count == 2 * len(names)
+    assert set(values["variable"]) == set(names)
+    assert set(values["year"]) == {2020}
+    assert reading.pages["n_quarantined"].sum() == 0
+
+
+def test_a_filled_in_score_sheet_is_read_whole(tmp_path: Path):
+    context = template_context(SETTINGS, "assessment", "dei", 2021, ())
+    context["regions"] = context["regions"].head(3)
+    path, count = filled(write_template("assessment", tmp_path / "x.xlsx", **context), 6, 6)
+    reading = reading_of(path)
+    assert reading.pages["layout"].to_list() == ["assessment__checkpoints", None]
+    values = reading.page_cells.filter(pl.col("role") == "value")
+    assert values.height == count == 3 * context["rubric"].height
+    assert set(values["item"]) == set(context["rubric"]["checkpoint"])
+    assert set(values["year"]) == {2021}
+    assert reading.pages["n_quarantined"].sum() == 0

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dei_pipeline.errors import ReferenceFileError
+from dei_pipeline.errors import ContractError, NothingToDo, ReferenceFileError, SourceError
 from dei_pipeline.provenance import EDGE_SCHEMA, QUARANTINE_COLUMNS
 from dei_pipeline.sources import labels
 from dei_pipeline.sources.decode import with_address
 from dei_pipeline.sources.layouts import REFERENCE, default_layouts, load_layouts, load_units, load_variables
+from dei_pipeline.sources.pages import of_layout
+from dei_pipeline.sources.pages import values as page_values
 from dei_pipeline.sources.sketch import describe, draft_layout
 from dei_pipeline.sources.workbook import read_file, staging_values
 from tests.unit.pages import SHA, cell, grid_cells, read, values
@@ -164,7 +166,12 @@ def test_two_columns_of_one_year_are_not_guessed():
 
 # -- units -------------------------------------------------------------------------------------------------------------
 def test_a_bilingual_heading_over_the_regions_marks_the_header():
-    rows = [["城市人口(2019年)"], ["单位：万人"], ["城市\nCity", "常住人口\nResident population"], ["上海市 Shanghai", 2428.1]]
+    rows = [
+        ["城市人口(2019年)"],
+        ["单位：万人"],
+        ["城市\nCity", "常住人口\nResident population"],
+        ["上海市 Shanghai", 2428.1],
+    ]
     assert list(values(read(rows)).values()) == [2428.1]
 
 
@@ -516,13 +523,28 @@ def test_pages_of_another_table_with_the_same_columns_are_refused():
 
 
 def test_unknown_page_names_the_nearest_layout_and_what_it_lacks():
-    page = only_page(read([["各地区粮食产量(2018年)"], ["地区", "稻谷", "小麦"], ["北京", 1, 2]]))
+    rows = [["各地区粮食产量(2018年)"], ["地区", "税收收入", "稻谷", "小麦"], ["北京", 1, 2, 3]]
+    page = only_page(read(rows))
     assert page["layout"] is None
     assert page["reason"].startswith("no layout explains this page; nearest ")
-    assert "0 of 2 columns known" in page["reason"]
-    assert "reference/layouts" in page["fix"]
+    assert "1 of 3 columns known, unknown: 稻谷, 小麦" in page["reason"]
+    assert page["fix"].endswith("or extend the nearest; see the page with `dei layout FILE`")
     page = only_page(read([["甲", 1], ["乙", 2]]))
     assert "no header row was found" in page["reason"]
+
+
+def test_a_layout_that_knows_nothing_of_a_page_is_not_the_nearest():
+    page = only_page(read([["各地区粮食产量(2018年)"], ["地区", "稻谷", "小麦"], ["北京", 1, 2]]))
+    assert page["reason"] == "no layout explains this page"
+    assert "nearest" not in page["fix"]
+    assert "reference/layouts" in page["fix"]
+
+
+def test_a_page_of_another_title_is_no_city_yearbook():
+    rows = [["城市统计数据表(2020年)"], ["单位:亿元"], ["地区", "地区生产总值"], ["上海市", 38963.3]]
+    assert only_page(read(rows))["layout"] == "region_indicator__page"
+    rows[0] = ["3-5 各城市地区生产总值(2020年)"]
+    assert only_page(read(rows))["layout"] == "city_yearbook__industry"
 
 
 def test_no_cells_give_empty_tables():
@@ -642,7 +664,8 @@ def test_describe_says_what_each_part_is_taken_for():
 )
 def test_a_draft_is_a_layout_once_its_marks_are_filled_in(tmp_path: Path, rows):
     cells = with_address(grid_cells(rows), SHA)
-    text, table = draft_layout(cells, {"source_id": "agri_yearbook"})
+    name, text, table = draft_layout(cells, {"source_id": "agri_yearbook"})
+    assert name == "agri_yearbook__page"
     assert "粮食产量" in text
     assert "?" in text + table
     filled = text.replace("'?'", "land_area").replace("date: land_area", "date: 2026-01-01")
@@ -661,7 +684,53 @@ def test_a_draft_is_a_layout_once_its_marks_are_filled_in(tmp_path: Path, rows):
 
 
 def test_nothing_to_draft_without_a_table():
-    assert draft_layout(with_address(grid_cells([["甲"]]), SHA), {}) == ("", "")
+    with pytest.raises(
+        SourceError, match=r"甲\.xls: no table to draft a layout from: no row of headings above numbers"
+    ):
+        draft_layout(with_address(grid_cells([["甲"]]), SHA), {"file": "甲.xls"})
+
+
+def test_headings_that_no_layout_knows_are_guessed_for_a_draft(tmp_path: Path):
+    rows = [["名称", "区域代码", "人口"], ["石家庄市", "130100", "11,235,086"], ["唐山市", "130200", "7,717,983"]]
+    cells = with_address(grid_cells(rows, sheet="csv"), SHA)
+    _, text, table = draft_layout(cells, {})
+    filled = text.replace("'?'", "x").replace("date: x", "date: 2026-01-01").replace("source__page", "census__page")
+    assert "名称" in text
+    assert "区域代码" in text
+    assert table == "variable,unit,default\n?,?,人口\n"
+    (tmp_path / "census__page.yaml").write_text(filled, encoding="utf-8")
+    (tmp_path / "census__page.csv").write_text(
+        "variable,unit,default\nresident_population,万人,人口\n", encoding="utf-8"
+    )
+    reading = read_file(cells, {"file": "census2020.csv", "year": 2020}, load_layouts(tmp_path))
+    found = reading.page_cells.filter(pl.col("role") == "value").select("region_label", "code_hint", "year", "number")
+    assert found.rows() == [("石家庄市", "130100", 2020, 11235086.0), ("唐山市", "130200", 2020, 7717983.0)]
+
+
+# -- pages without a year ----------------------------------------------------------------------------------------------
+def test_a_page_without_a_year_does_not_count_against_the_coverage_floor():
+    layout = next(x for x in default_layouts() if x.table == "city_yearbook__industry")
+    rows = [
+        ["3-5 各城市地区生产总值"],
+        ["单位:亿元"],
+        ["城市", "地区生产总值"],
+        ["上海市", 38963.3],
+        ["北京市", 35943.3],
+    ]
+    undated, dated = read(rows), read([["3-5 各城市地区生产总值(2020年)"], *rows[1:]], sha256="1" * 64)
+    both = [pl.concat([getattr(r, part) for r in (undated, dated)]) for part in ("page_cells", "pages")]
+    table = page_values(both[0].lazy(), of_layout(both[1], layout), layout)
+    assert (table.frame.height, table.quarantine.height) == (2, 2)
+    assert set(table.quarantine["reason"]) == {"the page does not say its year"}
+    with pytest.raises(
+        NothingToDo, match=r"1 page\(s\), as page\.xls, sheet Sheet1: the page does not say its year; .*meta"
+    ):
+        page_values(undated.page_cells.lazy(), of_layout(undated.pages, layout), layout)
+    bad = [*rows[:4], ["北京市", "不详"], ["天津市", "不详"]]
+    bad[0] = ["3-5 各城市地区生产总值(2020年)"]
+    reading = read({"a": rows, "b": bad})
+    with pytest.raises(ContractError, match=r"33.3% of 3 value cells .* sheet b, cell B5: not a number"):
+        page_values(reading.page_cells.lazy(), of_layout(reading.pages, layout), layout)
 
 
 # -- partition ---------------------------------------------------------------------------------------------------------
