@@ -54,3 +54,27 @@ def values(reading: Reading) -> dict[tuple[Any, ...], float]:
 def cell(reading: Reading, address: str, sheet: str = "Sheet1") -> dict[str, Any]:
     """The page cell at an address."""
     return reading.page_cells.filter((pl.col("cell") == address) & (pl.col("sheet") == sheet)).row(0, named=True)
+
+
+PERSONNEL = "1-4 各地区研究与试验发展(R&D)人员全时当量({})"
+HEAD = ["地 区", "Region", "R&D人员\r\n全时当量\r\nTotal", "#研究人员\r\nResearchers"]
+
+
+def personnel(year: str = "2018年", rows: list[list[Any]] | None = None, unit: str = "单位:人年") -> list[list[Any]]:
+    body = rows or [
+        ["全 国", "National Total", "4381444", "1 866 109"],
+        ["东部地区", "Eastern Region", "2,916,696", "５"],
+    ]
+    return [
+        [PERSONNEL.format(year)],
+        ["Full-time Equivalent of R&D Personnel by Region"],
+        [unit],
+        ["(man-year)"],
+        HEAD,
+        *body,
+    ]
+
+
+def only_page(reading: Any) -> dict[str, Any]:
+    assert reading.pages.height == 1
+    return reading.pages.row(0, named=True)
