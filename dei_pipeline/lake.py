@@ -217,15 +217,18 @@ class Lake:
         """Removes temporary files and folders that killed runs left behind; returns how many."""
         limit = time.time() - STALE_TEMPORARY_SECONDS
         swept = 0
-        for path in list(self.root.rglob(".*.tmp")):
-            with contextlib.suppress(FileNotFoundError):  # another run renamed or swept it
-                if path.stat().st_mtime >= limit:
-                    continue
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
-                swept += 1
+        for folder, inner, files in os.walk(self.root):  # unlike a glob, it does not mind what vanishes meanwhile
+            left = [name for name in (*inner, *files) if name.startswith(".") and name.endswith(".tmp")]
+            inner[:] = [name for name in inner if name not in left]
+            for path in (Path(folder, name) for name in left):
+                with contextlib.suppress(FileNotFoundError):  # another run renamed or swept it
+                    if path.stat().st_mtime >= limit:
+                        continue
+                    if path.is_dir():
+                        shutil.rmtree(path)
+                    else:
+                        path.unlink()
+                    swept += 1
         return swept
 
     @staticmethod

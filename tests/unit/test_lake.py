@@ -256,19 +256,25 @@ def test_old_leftovers_are_swept_and_those_of_a_run_under_way_are_not(lake):
     assert writers(lake) == {1}
 
 
-def test_the_sweep_does_not_mind_files_that_another_run_renames_meanwhile(lake, monkeypatch):
-    lake.root.mkdir()
-    temporary = lake.root / ".x.tmp"
-    temporary.touch()
-    found = Path.rglob
+def test_the_sweep_does_not_mind_what_another_run_renames_meanwhile(lake):
+    done = threading.Event()
 
-    def vanishing(self: Path, pattern: str):
-        for path in found(self, pattern):
-            path.unlink()
-            yield path
+    def receive() -> None:
+        number = 0
+        while not done.is_set():
+            number += 1
+            temporary = lake.blobs() / f".{number:012}.tmp"
+            temporary.mkdir(parents=True)
+            (temporary / ".content.tmp").touch()
+            temporary.rename(lake.blobs() / f"{number:012}")
 
-    monkeypatch.setattr(Path, "rglob", vanishing)
-    assert lake.sweep() == 0
+    thread = threading.Thread(target=receive)
+    thread.start()
+    try:
+        assert [lake.sweep() for _ in range(100)] == [0] * 100
+    finally:
+        done.set()
+        thread.join()
 
 
 def test_a_small_text_file_is_replaced_whole(tmp_path, monkeypatch):
