@@ -2,9 +2,11 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
@@ -26,3 +28,19 @@ def golden() -> dict[str, Any]:
     if not path.is_file():
         pytest.skip(f"no golden vectors at {path}")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def coinr() -> Callable[[str], pl.DataFrame]:
+    """Reader of the COINr tables by name, as `03_normalise/Imputed__rank`; keys stay text, an empty field is null."""
+    folder = SHARED / "golden" / "coinr"
+    if not folder.is_dir():
+        pytest.skip(f"no COINr tables at {folder}")
+    keys = {"uCode": pl.String, "iCode": pl.String}
+
+    def read(name: str) -> pl.DataFrame:
+        return pl.read_csv(
+            folder / f"{name}.csv", null_values=["", "NaN"], schema_overrides=keys, infer_schema_length=None
+        )
+
+    return read
