@@ -5,7 +5,7 @@ variables, how it is normalised, the tiers. This module knows no index.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,30 @@ import polars as pl
 import yaml
 
 from dei_pipeline.errors import ReferenceFileError
-from dei_pipeline.methods.framework_rules import (
+from dei_pipeline.methods.choices import MEANS, Choices, changed, read_choices
+from dei_pipeline.methods.framework_grammar import (
     AGGREGATE,
     MEMBER_SCHEMA,
     META_KEYS,
     META_REQUIRED,
     NODE_SCHEMA,
     TERM_SCHEMA,
-    add_rubric,
-    check_dependencies,
     check_keys,
-    flatten,
-    read_rubric,
     read_text,
     share,
+)
+from dei_pipeline.methods.framework_leaves import TableSource
+from dei_pipeline.methods.framework_rules import (
+    add_rubric,
+    check_dependencies,
+    flatten,
+    read_rubric,
     tier_rows,
+    type_rows,
 )
 from dei_pipeline.provenance import Table, make_edges, no_edges
 
+REPLAYED_RULES = ("min_max", "z_score", "rank", "percentile_rank", "borda")  # rules that need no given number
 METHODOLOGY = Path(__file__).resolve().parents[1] / "methodology"
 
 
@@ -54,7 +60,11 @@ class Framework:
         nodes: every node in file order (parents before children), columns `NODE_SCHEMA`.
         terms: variables (and rubric checkpoints) each leaf is derived from, columns `TERM_SCHEMA`.
         members: leaves that an evenness leaf is derived from.
+        tables: leaves whose raw value stands in another table of the lake.
+        options: options of each leaf's normalisation rule.
         tiers: tiers, highest first, `lower` inclusive, null = no lower bound.
+        types: city types in the order they are tried, columns `TYPE_SCHEMA`.
+        choices: every other choice of method.
         file, rubric_file: names of the reviewed files, as lineage shows them.
     """
 
@@ -74,7 +84,11 @@ class Framework:
     nodes: pl.DataFrame
     terms: pl.DataFrame
     members: pl.DataFrame
+    tables: tuple[TableSource, ...]
+    options: Mapping[str, Mapping[str, Any]]
     tiers: pl.DataFrame
+    types: pl.DataFrame
+    choices: Choices
     file: str
     rubric_file: str | None
 
@@ -100,7 +114,7 @@ class Framework:
 
     @cached_property
     def observed_leaves(self) -> pl.DataFrame:
-        """Leaves that come from variables: all but the derived ones."""
+        """Leaves that come from outside the index: all but the derived ones."""
         return self.leaves.filter(pl.col("kind") != "evenness")
 
     @cached_property
@@ -117,9 +131,54 @@ class Framework:
                 children[self.positions[parent]].append(i)
         return tuple(tuple(c) for c in children)
 
+    @cached_property
+    def data_driven(self) -> tuple[str, ...]:
+        """Inner nodes whose children's weights are computed."""
+        children = self.nodes.filter(pl.col("weight").is_null())["parent_id"].unique(maintain_order=True)
+        return tuple(children.drop_nulls().to_list())
+
+    def children_of(self, node_id: str) -> tuple[str, ...]:
+        """Children of a node, in file order."""
+        return tuple(self.nodes.filter(pl.col("parent_id") == node_id)["node_id"].to_list())
+
+    def with_choice(self, setting: str, value: Any) -> "Framework":
+        """The framework with one choice of method changed, all else as it is: to replay the index.
+
+        Args:
+            setting: `aggregation` (of every node), `normalisation` (rule of every leaf that is not derived),
+                or a choice of a block, as `weighting.scheme` (see `choices`).
+            value: the new value.
+
+        Raises:
+            ReferenceFileError: there is no such choice, or the value is not allowed.
+        """
+        if setting == "aggregation":
+            check_choice(setting, value, MEANS)
+            inner = pl.col("kind") == AGGREGATE
+            nodes = self.nodes.with_columns(
+                aggregation=pl.when(inner).then(pl.lit(value)), power=pl.lit(None, pl.Float64)
+            )
+            return replace(self, nodes=nodes)
+        if setting == "normalisation":
+            check_choice(setting, value, REPLAYED_RULES)
+            free = self.nodes["node_id"].is_in(self.observed_leaves["node_id"].implode())
+            given = {"rule": value, "over": "year", **dict.fromkeys(("theta", "lo", "best", "hi", "n_star", "cap"))}
+            nodes = self.nodes.with_columns(
+                pl.when(free).then(pl.lit(new, self.nodes.schema[name])).otherwise(name).alias(name)
+                for name, new in given.items()
+            )
+            return replace(self, nodes=nodes, options={leaf: {} for leaf in self.options})
+        return replace(self, choices=changed(self.choices, setting, value))
+
     def members_of(self, indicator_id: str) -> tuple[str, ...]:
         """Leaves that the evenness leaf `indicator_id` is derived from."""
         return tuple(self.members.filter(pl.col("indicator_id") == indicator_id)["member_id"].to_list())
+
+
+def check_choice(setting: str, value: Any, known: Sequence[str]) -> None:
+    """Rejects a word that is not one of the known ones."""
+    if value not in known:
+        raise ReferenceFileError(f"choice {setting}: unknown {value!r}", f"use one of {', '.join(known)}")
 
 
 def load(path: str | Path) -> Framework:
@@ -146,9 +205,10 @@ def load(path: str | Path) -> Framework:
     rubric = read_rubric(path.parent / "rubrics" / meta["rubric"], str(rubric_name)) if rubric_name else []
 
     index_id, edition = str(meta["index_id"]), str(meta["edition"])
-    nodes, terms, members = flatten(name, index_id, edition, tree)
-    check_dependencies(name, nodes, terms, members)
-    add_rubric(name, rubric_name, rubric, nodes, terms)
+    flat = flatten(name, index_id, edition, tree, meta.get("aggregation", "arithmetic"))
+    check_dependencies(name, flat)
+    add_rubric(name, rubric_name, rubric, flat)
+    shares = {"imputed_weight_badge_above": 0.2, "imputed_weight_not_ranked_above": 0.4} | meta
     return Framework(
         index_id=index_id,
         edition=edition,
@@ -159,14 +219,18 @@ def load(path: str | Path) -> Framework:
         cluster_weight_year_offset=meta.get("cluster_weight_year_offset"),
         city_list=str(meta["city_list"]),
         min_coverage=share(name, meta, "min_coverage"),
-        badge_above=share(name, meta, "imputed_weight_badge_above"),
-        not_ranked_above=share(name, meta, "imputed_weight_not_ranked_above"),
+        badge_above=share(name, shares, "imputed_weight_badge_above"),
+        not_ranked_above=share(name, shares, "imputed_weight_not_ranked_above"),
         tier_decimals=int(meta.get("tier_decimals", 1)),
         published=meta.get("published") or {},
-        nodes=pl.DataFrame(nodes, schema=NODE_SCHEMA),
-        terms=pl.DataFrame(terms, schema=TERM_SCHEMA),
-        members=pl.DataFrame(members, schema=MEMBER_SCHEMA),
+        nodes=pl.DataFrame(flat.nodes, schema=NODE_SCHEMA),
+        terms=pl.DataFrame(flat.terms, schema=TERM_SCHEMA),
+        members=pl.DataFrame(flat.members, schema=MEMBER_SCHEMA),
+        tables=tuple(flat.tables),
+        options=flat.options,
         tiers=tier_rows(name, index_id, edition, meta.get("tiers") or []),
+        types=type_rows(name, index_id, edition, meta.get("types") or []),
+        choices=read_choices(name, meta),
         file=name,
         rubric_file=rubric_name,
     )
