@@ -1,6 +1,6 @@
-"""`dei`: demo | ingest | sources | template | layout | run | explain | impact | check | ui.
+"""`dei`: demo | ingest | sources | template | layout | run | explain | impact | diff | check | ui.
 
-Commands import what they need when they run, so that `--help`, `explain` and `impact` start at once.
+Commands import what they need when they run, so that `--help`, `explain`, `impact` and `diff` start at once.
 """
 
 import io
@@ -344,6 +344,38 @@ def impact(file: str, cell: str | None, lake: str | None) -> None:
 
     home = Lake(Settings.load(lake).lake)
     click.echo(impact_text(impact_of(home, file, cell), home))
+
+
+@main.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--index", default="dei", show_default=True, help="Index to compare.")
+@click.option("--region", help="Follow one city down to the leaves and their cells.")
+@click.option("--node", help="Compare this node instead of the composite.")
+@click.option("--matched", is_flag=True, help="Means and ranks over the cities ranked on both sides only.")
+@click.option("--top", default=10, show_default=True, type=click.IntRange(1), help="Cities, or leaves, to show.")
+@click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
+@LAKE
+@example("dei diff 2019 2020 --region 上海")
+def diff(
+    a: str,
+    b: str,
+    index: str,
+    region: str | None,
+    node: str | None,
+    matched: bool,
+    top: int,
+    as_json: bool,
+    lake: str | None,
+) -> None:
+    """Which numbers moved between A and B, and why 变动分解; each is a year, the folder of a lake, or LAKE:YEAR."""
+    from dei_pipeline.diff import diff as document_of
+    from dei_pipeline.render_diff import as_text
+    from dei_pipeline.settings import Settings
+    from dei_pipeline.sides import sides
+
+    document = document_of(*sides(a, b, Settings.load(lake).lake, index, node), region, matched)
+    click.echo(json.dumps(document, ensure_ascii=False, indent=1) if as_json else as_text(document, top))
 
 
 @main.command()

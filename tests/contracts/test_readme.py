@@ -105,7 +105,7 @@ def test_every_command_has_help_with_an_example_that_fits(name, command):
 
 
 def test_the_commands_of_the_contract_are_there():
-    expected = {"demo", "ingest", "sources", "template", "layout", "run", "explain", "impact", "check", "ui"}
+    expected = {"demo", "ingest", "sources", "template", "layout", "run", "explain", "impact", "diff", "check", "ui"}
     assert expected <= set(main.commands)
     assert set(main.commands["sources"].commands) == {"list", "missing", "withdraw"}
 
