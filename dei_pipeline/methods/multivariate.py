@@ -30,11 +30,11 @@ def _covariance(values: Floats) -> Floats:
 
 
 def cronbach_alpha(x: ArrayLike) -> float:
-    """Cronbach's α of the columns: how far they measure one thing; at most 1, negative if they work against each other.
+    """Cronbach's α of the columns: how far they measure one thing; negative if they work against each other.
 
     α = k²·c̄ / Σ C, C = covariances over the rows each pair has in common (n−1), c̄ = mean of the off-diagonal ones, Σ C
-    = sum of all; for complete data α = k/(k−1)·(1 − Σ var_j / var(Σ_j x_j)). It depends on the units of the columns:
-    give normalised ones. Source: Cronbach (1951); OECD/JRC Handbook (2008) step 4.
+    = sum of all; for complete data α = k/(k−1)·(1 − Σ var_j / var(Σ_j x_j)) ≤ 1. It depends on the units of the
+    columns: give normalised ones. Source: Cronbach (1951); OECD/JRC Handbook (2008) step 4.
 
     Args:
         x: columns of one group in the same direction, shape (units, k ≥ 2), NaN = missing.
