@@ -43,9 +43,7 @@ class Comparison:
         if not self.codes:
             raise LakeError(f"no city has a score in both {a} and {b}", "compare years or lakes that share cities")
         self.nodes = {**a.nodes, **b.nodes}
-        root, other = next(iter(b.nodes)), next(iter(a.nodes))
-        if root != other:
-            raise LakeError(f"{a} is an index «{other}», {b} an index «{root}»", "name the node with --node")
+        root = next(iter(b.nodes))
         for side in (a, b):
             _only_arithmetic(side)
         positions = {node: at for at, node in enumerate([*b.nodes, *(n for n in a.nodes if n not in b.nodes)])}

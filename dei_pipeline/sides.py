@@ -174,10 +174,10 @@ def _years(lake: Lake, index: str) -> list[int]:
     """Years with scores of an index in a lake."""
     years = sorted(int(part) for part in lake.part_files(f"index/{index}_scores") if part.isdigit())
     if not years:
-        made = [name[6:-7] for name in lake.tables() if name.startswith("index/") and name.endswith("_scores")]
+        indices = [name[6:-6] for name in lake.tables() if name.startswith("index/") and name.endswith("_ranks")]
         raise LakeError(
             f"the lake {lake.root} has no scores of «{index}»",
-            f"there is: {', '.join(made) or 'none'}; `dei run` makes them",
+            f"there is: {', '.join(indices) or 'none'}; `dei run` makes them",
         )
     return years
 
