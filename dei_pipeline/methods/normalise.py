@@ -1,13 +1,21 @@
-"""Normalisation of raw values to points: fixed thresholds and saturating counts [methodology §3.1, §3.24].
+"""Normalisation of raw values to points: thresholds, saturating counts, statistical rules [methodology §3.1, §3.24].
 
 Arrays in, arrays out; NaN in, NaN out. Thresholds broadcast over raw values, so a column of leaves with different
-thresholds is one call.
+thresholds is one call. Statistical rules (`RULES`) take two steps: `fit` gives the parameters of one indicator over a
+base year or a whole panel (a panel is a longer column), `score` applies them to any year, so that years are comparable
+by construction. `min_max` … `borda` do both for all columns of a matrix at once.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dei_pipeline.errors import MethodError
+from dei_pipeline.methods import normalise_rules as rules
+from dei_pipeline.methods import statistics
+from dei_pipeline.methods.normalise_rules import RULES, Directions
 
 Floats = NDArray[np.float64]
 DIRECTIONS = ("positive", "negative", "moderate")
@@ -183,3 +191,201 @@ def slopes(
         low, top, high = _moderate_parameters(lo, best, hi)
         slope = np.where(missing, np.nan, np.where(values <= top, 100.0 / (top - low), -100.0 / (high - top)))
     return np.where(bent, 0.0, slope)
+
+
+def fit(
+    rule: str, x: ArrayLike, direction: str = "positive", name: str = "the indicator", **given: float
+) -> dict[str, float]:
+    """Parameters of one indicator under a rule, by the names in `RULES`; {} for ranks.
+
+    min_max: lo, hi = min, max; z_score: mean, sd (n − 1); distance rules: worst = min (negative direction: max), beside
+    the best value, target or reference; fraction_of_maximum: best = max (negative: min); scaled, goalposts: as given.
+
+    Args:
+        rule: a name in `RULES`.
+        x: raw values of a year or a panel; NaN = missing.
+        direction: positive | negative.
+        name: the indicator, for messages.
+        given: parameters that do not come from the data, in the unit of x.
+
+    Raises:
+        MethodError: an unknown rule or direction; an infinite value; no value or equal values where parameters come
+            from data; a given parameter missing, not finite, unknown or out of order.
+    """
+    column, labels = statistics.table(np.ravel(np.asarray(x, dtype=np.float64)), [name])
+    parameters = rules.fitted(rule, column, rules.signs(rule, direction, 1), given, labels)
+    return {key: float(value[0]) for key, value in parameters.items()}
+
+
+def score(
+    rule: str,
+    x: ArrayLike,
+    direction: str,
+    parameters: Mapping[str, float],
+    name: str = "the indicator",
+    **options: float | bool | None,
+) -> Floats:
+    """Scores of one indicator under a rule with parameters from `fit`, shape of `x`; formulas: the functions below.
+
+    Years other than the fitted one may leave the range of the rule, up to a `cap`. Ranks compare all values given.
+
+    Args:
+        rule: a name in `RULES`.
+        x: raw values, any shape; NaN = missing and stays NaN.
+        direction: positive | negative.
+        parameters: all parameters of the rule, and no other.
+        name: the indicator, for messages.
+        options: options of the rule in place of their defaults.
+
+    Raises:
+        MethodError: as `fit`; an unknown option or one of the wrong kind; a score beyond the float range.
+    """
+    values = np.asarray(x, dtype=np.float64)
+    sign, chosen = rules.signs(rule, direction, 1), rules.settings(rule, options)
+    numbers = rules.checked(rule, sign, parameters, [name])
+    if values.size == 0:
+        return values
+    column, labels = statistics.table(values.ravel(), [name])
+    return rules.scored(rule, column, sign, numbers, chosen, labels).reshape(values.shape)
+
+
+def derivative(
+    rule: str,
+    x: ArrayLike,
+    direction: str,
+    parameters: Mapping[str, float],
+    name: str = "the indicator",
+    **options: float | bool | None,
+) -> Floats:
+    """Derivatives d score / d raw at fixed parameters, shape of `x`: the slope of the straight line, 0 where cut off.
+
+    NaN where the score is not linear (ranks, fraction_of_maximum of a negative indicator) or the raw value is missing.
+    Arguments and errors as in `score`.
+    """
+    scores = score(rule, x, direction, parameters, name, **options)
+    if not RULES[rule].linear or (rule == "fraction_of_maximum" and direction == "negative"):
+        return np.full(scores.shape, np.nan)
+    sign, chosen = rules.signs(rule, direction, 1), rules.settings(rule, options)
+    origin, unit, gain, offset = (
+        np.squeeze(part) for part in rules.line(rule, sign, rules.checked(rule, sign, parameters, [name]), chosen)
+    )
+    share = (np.asarray(x, dtype=np.float64) - origin) / unit
+    cut = share * gain + offset > (np.inf if chosen["cap"] is None else chosen["cap"])
+    if chosen.get("truncate"):
+        cut = cut | (share < 0) | (share > 1)
+    return np.where(np.isnan(scores), np.nan, np.where(cut, 0.0, gain / unit))
+
+
+def _both(rule: str, x: ArrayLike, direction: Directions, given: Mapping[str, ArrayLike], **options: Any) -> Floats:
+    """Scores of a column or of every column of a matrix, with parameters from the same values; shape of `x`."""
+    values, labels = statistics.table(x)
+    sign, chosen = rules.signs(rule, direction, values.shape[1]), rules.settings(rule, options)
+    numbers = rules.fitted(rule, values, sign, given, labels)
+    return rules.scored(rule, values, sign, numbers, chosen, labels).reshape(np.shape(x))
+
+
+def min_max(x: ArrayLike, direction: Directions = "positive", to_lo: float = 0.0, to_hi: float = 100.0) -> Floats:
+    """Scores from `to_lo` at the worst to `to_hi` at the best value, shape of `x`.
+
+    s = to_lo + (to_hi − to_lo)·(x − min)/(max − min), for negative columns ·(max − x)/(max − min).
+    Source: OECD/JRC Handbook step 5; COINr. Arguments and errors of all functions below:
+
+    Args:
+        x: raw values, a column or a matrix (units, indicators); NaN = missing and stays NaN.
+        direction: positive | negative, one for all or one per column.
+        to_lo, to_hi: range of the scores.
+
+    Raises:
+        MethodError: names the column that is constant, infinite, without value, or whose parameters are not in order;
+            an unknown direction; an option out of range.
+    """
+    return _both("min_max", x, direction, {}, to_lo=to_lo, to_hi=to_hi)
+
+
+def z_score(x: ArrayLike, direction: Directions = "positive", to_mean: float = 0.0, to_sd: float = 1.0) -> Floats:
+    """Scores with mean `to_mean` and standard deviation `to_sd` (n − 1): s = to_mean ± to_sd·(x − x̄)/sd."""
+    return _both("z_score", x, direction, {}, to_mean=to_mean, to_sd=to_sd)
+
+
+def scaled(
+    x: ArrayLike,
+    lo: ArrayLike,
+    hi: ArrayLike,
+    direction: Directions = "positive",
+    scale: float = 100.0,
+    cap: float | None = None,
+) -> Floats:
+    """Scores against fixed ends, not cut off: s = scale·(x − lo)/(hi − lo), negative scale·(hi − x)/(hi − lo).
+
+    lo < hi are raw values (one or one per column) whatever the direction.
+    """
+    return _both("scaled", x, direction, {"lo": lo, "hi": hi}, scale=scale, cap=cap)
+
+
+def goalposts(
+    x: ArrayLike,
+    lo: ArrayLike,
+    hi: ArrayLike,
+    direction: Directions = "positive",
+    scale: float = 100.0,
+    truncate: bool = True,
+) -> Floats:
+    """Scores against fixed ends as in `scaled`, cut off at 0 and `scale` unless `truncate` is false."""
+    return _both("goalposts", x, direction, {"lo": lo, "hi": hi}, scale=scale, truncate=truncate)
+
+
+def distance_to_target(
+    x: ArrayLike,
+    target: ArrayLike,
+    direction: Directions = "positive",
+    scale: float = 100.0,
+    cap: float | None = None,
+) -> Floats:
+    """Scores from 0 at the worst value to `scale` at the target: s = scale·(x − worst)/(target − worst), at most `cap`.
+
+    worst = min, for negative columns max; target: raw value, one or one per column.
+    """
+    return _both("distance_to_target", x, direction, {"target": target}, scale=scale, cap=cap)
+
+
+def distance_to_maximum(x: ArrayLike, direction: Directions = "positive", scale: float = 100.0) -> Floats:
+    """Scores 1 − (best − x)/(best − worst) in units of `scale`: min-max from 0."""
+    return _both("distance_to_maximum", x, direction, {}, scale=scale)
+
+
+def distance_to_reference(
+    x: ArrayLike,
+    reference: ArrayLike,
+    direction: Directions = "positive",
+    scale: float = 100.0,
+    cap: float | None = None,
+) -> Floats:
+    """Scores from 0 at the worst value to `scale` at the reference: `distance_to_target` with another unit's value.
+
+    reference: raw value, one or one per column; never the position of a row, which moves with the data (COINr).
+    """
+    return _both("distance_to_reference", x, direction, {"reference": reference}, scale=scale, cap=cap)
+
+
+def fraction_of_maximum(x: ArrayLike, direction: Directions = "positive", scale: float = 100.0) -> Floats:
+    """Scores scale·x/max, for negative columns scale·min/x: the best value has `scale`, also in a constant column.
+
+    Negative raw values of a positive column score below 0. The best value must be > 0, in a negative column every value
+    (COINr computes x/min there, which gives the worst unit the best score).
+    """
+    return _both("fraction_of_maximum", x, direction, {}, scale=scale)
+
+
+def rank(x: ArrayLike, direction: Directions = "positive") -> Floats:
+    """Competition ranks from the worst value = 1 up (1, 2, 2, 4): higher is better; ties get the lowest rank."""
+    return _both("rank", x, direction, {})
+
+
+def percentile_rank(x: ArrayLike, direction: Directions = "positive", scale: float = 100.0) -> Floats:
+    """Scores scale·(rank − 1)/(n − 1): the share of the other n − 1 values that are worse."""
+    return _both("percentile_rank", x, direction, {}, scale=scale)
+
+
+def borda(x: ArrayLike, direction: Directions = "positive") -> Floats:
+    """Borda scores rank − 1: the number of units with a worse value."""
+    return _both("borda", x, direction, {})
