@@ -121,21 +121,21 @@ def entropy(scores: ArrayLike, max_weight: float | None = None) -> Entropy:
         return Entropy(equal(m), H, d, tuple(flags.tolist()), "single_unit" if n == 1 else "all_constant")
     w, reason = checked(d), ""
     if max_weight is not None:
-        least = 1.0 / int((~constant).sum())
-        capped, reason = _capped(w, max(max_weight, least)), "cap_unreachable" if max_weight < least else ""
-        w, flags = capped, np.where(capped < w, "capped", flags)
+        w, held = _capped(w, max_weight)
+        flags = np.where(held, "capped", flags)
+        reason = "cap_unreachable" if max_weight * int((~constant).sum()) < 1 else ""
     return Entropy(w, H, d, tuple(flags.tolist()), reason)
 
 
-def _capped(w: Floats, cap: float) -> Floats:
-    """Weights of at most `cap`; what is above it goes to the others in proportion to their weights."""
+def _capped(w: Floats, cap: float) -> tuple[Floats, NDArray[np.bool_]]:
+    """Weights of at most `cap` and which it holds, the excess shared in proportion; equal if none can meet it."""
     held, result = np.zeros(w.shape, dtype=bool), w
     while (over := (result > cap) & ~held).any():
         held = held | over
         free = np.where(held, 0.0, w)
         rest = free / free.sum() * (1.0 - cap * held.sum()) if free.any() else free
         result = np.where(held, cap, rest)
-    return checked(result)
+    return checked(result), held
 
 
 def _matrix(scores: ArrayLike, method: str) -> Floats:

@@ -138,10 +138,20 @@ def test_a_largest_weight_is_held_and_its_excess_shared_in_proportion():
     np.testing.assert_array_equal(held.d, free.d)
 
 
+def test_a_weight_lifted_over_the_largest_by_the_excess_of_another_is_held_too():
+    free = entropy([[0, 0, 4, 1], [0, 1, 5, 1], [9, 9, 9, 2]])
+    held = entropy([[0, 0, 4, 1], [0, 1, 5, 1], [9, 9, 9, 2]], max_weight=0.45)
+    assert free.w[0] > 0.45 > free.w[1]
+    np.testing.assert_allclose(held.w[:2], 0.45, rtol=1e-14)
+    assert held.w[2:].sum() == pytest.approx(0.1, rel=1e-12)
+    assert held.w[2] / held.w[3] == pytest.approx(free.w[2] / free.w[3], rel=1e-12)
+    assert held.flags == ("capped", "capped", "", "")
+
+
 def test_a_largest_weight_that_no_weights_meet_means_equal_weights_of_the_varying_columns():
     result = entropy([[0, 1, 5], [9, 2, 5]], max_weight=0.4)
     np.testing.assert_allclose(result.w, [0.5, 0.5, 0], atol=1e-15)
-    assert result.reason == "cap_unreachable"
+    assert (result.flags, result.reason) == (("capped", "capped", "constant"), "cap_unreachable")
     assert entropy([[1.0], [2.0]], max_weight=0.4).w.tolist() == [1]
 
 
