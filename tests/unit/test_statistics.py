@@ -102,7 +102,7 @@ def test_quantiles_are_those_of_numpy(x, shares):
     np.testing.assert_allclose(quantiles(x, shares)[:, 0], np.quantile(x, shares), rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(matrices)
 def test_a_column_has_the_same_statistics_alone_and_in_a_matrix(columns):
     matrix = np.array(columns).T
@@ -113,6 +113,7 @@ def test_a_column_has_the_same_statistics_alone_and_in_a_matrix(columns):
     np.testing.assert_array_equal(kurtosis(matrix), [treat.kurtosis(column) for column in columns])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=40), st.integers(0, 3))
 def test_counts_are_those_of_counting(x, gaps):
     found = row([*map(float, x), *[NAN] * gaps])
