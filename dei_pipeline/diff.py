@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from dei_pipeline.errors import LakeError, MethodError
 from dei_pipeline.explain import explain, find_region
-from dei_pipeline.methods.decompose import effective_weights, split, uncapped
+from dei_pipeline.methods.decompose import SPLIT_RULES, effective_weights, split, uncapped
 from dei_pipeline.methods.tiers import competition_rank
 from dei_pipeline.sides import Floats, Side, children, depth_first, matrix
 
 GIVEN = ("given", "equal", "ahp")  # methods of weights that no data move
 CITIES = "cities"  # effect on the mean of which cities each side ranks
 TOLERANCE = 1e-9
+Limit = Mapping[str, Any]  # a row of `index/thresholds`
 
 
 class Comparison:
@@ -117,18 +118,42 @@ class Comparison:
             if first is None or second is None or not both.any():
                 continue
             before, after = raws[0][:, k], raws[1][:, k]
-            s00, s11 = uncapped(before, first), uncapped(after, second)
-            self._check(self.a, leaf, scores[0][:, k], np.minimum(s00, _cap(first)))
-            self._check(self.b, leaf, scores[1][:, k], np.minimum(s11, _cap(second)))
-            units = [side.framework[leaf]["unit"] for side in (self.a, self.b)]
-            if units[0] == units[1]:
-                columns = (s00, uncapped(after, first), uncapped(before, second), s11)
+            if not {first["rule"], second["rule"]} <= set(SPLIT_RULES):
+                columns = self._relative(leaf, (scores[0][:, k], scores[1][:, k]), before == after, first, second)
             else:
-                columns = (s00, s00, s11, s11)
-                self.remarks.append(f"{leaf}: {units[0]}, then {units[1]}: all its change counts as one of threshold")
+                columns = self._by_thresholds(leaf, (scores[0][:, k], scores[1][:, k]), (before, after), first, second)
             for target, column in zip(four, columns, strict=True):
                 target[:, k] = column
         return four
+
+    def _by_thresholds(
+        self, leaf: str, scores: Sequence[Floats], raws: Sequence[Floats], first: Limit, second: Limit
+    ) -> tuple[Floats, ...]:
+        """Uncapped scores s00, s10, s01, s11 of one leaf."""
+        s00, s11 = uncapped(raws[0], first), uncapped(raws[1], second)
+        self._check(self.a, leaf, scores[0], np.minimum(s00, _cap(first)))
+        self._check(self.b, leaf, scores[1], np.minimum(s11, _cap(second)))
+        units = [side.framework[leaf]["unit"] for side in (self.a, self.b)]
+        if units[0] == units[1]:
+            return s00, uncapped(raws[1], first), uncapped(raws[0], second), s11
+        self.remarks.append(f"{leaf}: {units[0]}, then {units[1]}: all its change counts as one of threshold")
+        return s00, s00, s11, s11
+
+    def _relative(
+        self, leaf: str, scores: Sequence[Floats], same: NDArray[np.bool_], first: Limit, second: Limit
+    ) -> tuple[Floats, ...]:
+        """Scores in place of uncapped ones where a rule compares the cities: the raw value that moved has it all.
+
+        A score that moved although its raw value did not has moved by its threshold: by the other cities.
+        """
+        numbers = [{n: v for n, v in limit.items() if isinstance(v, float)} for limit in (first, second)]
+        if numbers[0] != numbers[1] or first["rule"] != second["rule"] or not numbers[0] or first.get("over") == "year":
+            self.remarks.append(
+                f"{leaf}: scored by {second['rule']} among cities: a change counts as one of value where its raw value "
+                "moved, else as one of threshold"
+            )
+        before, after = scores
+        return before, np.where(same, before, after), np.where(same, after, before), after
 
     def _check(self, side: Side, leaf: str, score: Floats, counted: Floats) -> None:
         """Nothing, if raw values and thresholds give the scores."""
@@ -197,7 +222,7 @@ def _only_arithmetic(side: Side) -> None:
             )
 
 
-def _cap(limit: Mapping[str, Any]) -> float:
+def _cap(limit: Limit) -> float:
     if limit["rule"] == "saturation":
         return 100.0
     return np.inf if limit["cap"] is None else float(limit["cap"])

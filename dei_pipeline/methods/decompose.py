@@ -16,7 +16,7 @@ from dei_pipeline.methods.normalise import saturation, threshold
 Floats = NDArray[np.float64]
 EFFECTS = ("value", "correction", "threshold", "cap", "scheme", "data_driven", "coverage")
 WEIGHT_EFFECTS = ("scheme", "data_driven", "coverage")  # in the order in which they are attributed [§0a]
-THRESHOLD_RULES = ("fixed", "winsorised_max", "identity")
+SPLIT_RULES = ("fixed", "winsorised_max", "identity", "saturation")  # scores by thresholds, which `uncapped` knows
 TOLERANCE = 1e-9
 
 
@@ -138,13 +138,11 @@ def uncapped(raw: ArrayLike, limit: Mapping[str, Any]) -> Floats:
     """
     values = np.asarray(raw, dtype=np.float64)
     rule, direction, cap = limit["rule"], limit.get("direction") or "positive", limit.get("cap")
+    if rule not in SPLIT_RULES:
+        raise MethodError(f"scores by the rule {rule!r} have no split", f"it is defined for {', '.join(SPLIT_RULES)}")
     if rule == "saturation":
         saturation(values, limit["theta"])  # for its errors: counts ≥ 0, n* > 0
         return np.log1p(values) / np.log1p(limit["theta"]) * 100.0
-    if rule not in THRESHOLD_RULES:
-        raise MethodError(
-            f"scores by the rule {rule!r} have no split", f"it is defined for {', '.join(THRESHOLD_RULES)}"
-        )
     bounds = {name: limit.get(name) for name in ("theta", "lo", "best", "hi")}
     if direction != "negative" or cap is None:
         return threshold(values, direction=direction, **bounds)

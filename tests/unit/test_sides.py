@@ -164,6 +164,28 @@ def test_where_units_differ_raw_values_are_not_compared(tmp_path: Path):
     assert found.remarks[0] == "a: percent, then share: all its change counts as one of threshold"
 
 
+def test_a_rule_that_compares_cities_gives_value_what_moved_and_threshold_the_rest(tmp_path: Path):
+    """Scores as min-max would give them, with the rule in the table of thresholds; 北京 keeps its raw value."""
+    a, b = mini(tmp_path / "a"), mini(tmp_path / "b", RAW | {"a": [60.0, 90.0]}, theta={"a": 120.0})
+    for side in (a, b):
+        limits = side.lake.read("index/thresholds").with_columns(
+            rule=pl.when(indicator_id="a").then(pl.lit("min_max")).otherwise("rule"),
+            lo=pl.when(indicator_id="a").then(0.0),
+            hi=pl.when(indicator_id="a").then("theta"),
+            over=pl.lit("panel"),
+        )
+        side.lake.commit("index/thresholds", {WHOLE: (Table(limits), {"content": "x"})})
+    found = checked(a, b)
+    at = found.leaves.index("a")
+    np.testing.assert_allclose(found.effects["threshold"][:, at], [0.2 * (60 / 1.2 - 60), 0])
+    np.testing.assert_allclose(found.effects["value"][:, at], [0, 0.2 * (90 / 1.2 - 80)])
+    assert found.remarks == [
+        "a: scored by min_max among cities: a change counts as one of value where its raw value moved, "
+        "else as one of threshold"
+    ]
+    assert checked(a, a).remarks == []
+
+
 def test_a_city_without_a_composite_on_a_side_is_left_out(tmp_path: Path):
     gaps = {leaf: [NAN, values[1]] for leaf, values in RAW.items()}
     assert checked(mini(tmp_path / "a", gaps), mini(tmp_path / "b")).codes == ["310000"]
