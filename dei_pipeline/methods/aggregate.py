@@ -307,8 +307,8 @@ def tree(
         groups: label of each row, as its year: Copeland compares rows of the same label only; all if None.
 
     Raises:
-        MethodError: another number of leaves or labels, an infinite score, a weight missing, siblings that do not sum
-            to 1 (1e-9), or an unknown aggregation.
+        MethodError: another number of leaves or labels, an infinite score, a weight missing or of no node, siblings
+            that do not sum to 1 (1e-9), or an unknown aggregation.
     """
     leaves = np.atleast_2d(np.asarray(leaf_scores, dtype=np.float64))
     if leaves.ndim != 2 or leaves.shape[1] != len(framework.leaf_ids):
@@ -416,6 +416,9 @@ def rows_by_label(labels: ArrayLike | None, n: int) -> list[NDArray[np.int64]]:
 
 def sibling_weights(framework: Framework, weights: Mapping[str, float] | None = None) -> Floats:
     """Weight of every node within its parent, in node order; the root's is 1. Arguments and errors as in `tree`."""
+    strange = [n for n in weights or () if n not in framework.positions]
+    if strange:
+        raise MethodError(f"a weight of {strange[0]}, which is no node of {framework.index_id}", "correct its name")
     given = dict(zip(framework.nodes["node_id"], framework.nodes["weight"], strict=True)) | dict(weights or {})
     missing = [n for n in framework.positions if given[n] is None]
     if missing:
