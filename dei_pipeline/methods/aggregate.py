@@ -187,12 +187,13 @@ def copeland(
         MethodError: as `outranking_matrix`.
     """
     values = np.asarray(x, dtype=np.float64)
-    gap = outranking_matrix(values, w) - 0.5
+    won = outranking_matrix(values, w) > 0.5 + TIE_TOLERANCE
     score, covered = weighted_mean(values, w, min_coverage, coverage)
     here = ~np.isnan(score)
-    met = here[:, None] & here & ~np.isnan(gap) & (np.abs(gap) > TIE_TOLERANCE)
-    np.fill_diagonal(met, False)
-    return np.where(here, np.where(met, np.sign(gap), 0.0).sum(axis=1), np.nan), covered
+    if not here.all():
+        won &= here[:, None] & here
+    pairs = won.sum(axis=1) - won.sum(axis=0)  # pairs won, less those the others won
+    return np.where(here, pairs.astype(np.float64), np.nan), covered
 
 
 def named_mean(kind: str, power: float | None = None) -> Mean:

@@ -42,13 +42,13 @@ def outranking_matrix(x: ArrayLike, w: ArrayLike) -> Floats:
         )
     weights = unit_weights(w, values.shape[1])
     values = np.rint(values * RANK_SCALE)
-    won, shared = (np.zeros((len(values), len(values))) for _ in range(2))
+    present = ~np.isnan(values)
+    won, shared = np.zeros((len(values), len(values))), np.zeros((len(values), len(values)))
     for c, weight in enumerate(weights):
-        column = values[:, c]
-        both = ~np.isnan(column)[:, None] & ~np.isnan(column)
-        won += weight * ((column[:, None] > column) + 0.5 * (column[:, None] == column))
-        shared += weight * both
+        won += weight * (values[:, c, None] > values[:, c])  # false where either is missing
+        shared += weight * (present[:, c, None] & present[:, c]) if not present[:, c].all() else weight
     matrix = np.full(won.shape, np.nan)
-    np.divide(won, shared, out=matrix, where=shared > 0)
+    np.divide(won - won.T, 2.0 * shared, out=matrix, where=shared > 0)
+    matrix += 0.5  # what neither wins is tied
     np.fill_diagonal(matrix, 0.0)
     return matrix

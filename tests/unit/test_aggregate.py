@@ -324,6 +324,17 @@ def test_a4_dropping_and_adding_again_is_bit_equal_and_rows_do_not_matter(leaves
     np.testing.assert_array_equal(tree(DEI, leaves[::-1]).score[::-1], whole.score)
 
 
+@settings(max_examples=40, deadline=None)
+@given(arrays(np.float64, (7, 12), elements=st.floats(0, 100)), st.permutations(range(7)))
+def test_a4_rows_do_not_matter_to_the_bit_under_any_mean(leaves, order):
+    for mean in (None, *TREE_MEANS):
+        whole = tree(MIXED, leaves, aggregation=mean)
+        mixed = tree(MIXED, leaves[order], aggregation=mean)
+        np.testing.assert_array_equal(mixed.score, whole.score[order])
+        np.testing.assert_array_equal(mixed.contribution, whole.contribution[order])
+        np.testing.assert_array_equal(tree(MIXED, leaves[3], aggregation=mean).score[0], whole.score[3])
+
+
 @settings(deadline=None)
 @given(complete)
 def test_w2_tree_sum_equals_flat_sum(leaves):
