@@ -7,7 +7,7 @@ linear in it, the `coefficient` (the derivative of the child's value with respec
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,29 @@ class Table:
     edges: pl.DataFrame = field(default_factory=no_edges)
     quarantine: pl.DataFrame = field(default_factory=no_quarantine)
     notes: dict[str, Any] = field(default_factory=dict)
+
+    def only_years(self, years: Sequence[int]) -> "Table":
+        """The rows of some years with their edges; for a method that reads more years than it is asked for.
+
+        The key of such a table begins with region_code, year.
+        """
+        kept = self.frame.filter(pl.col("year").is_in(list(years)))
+        year = pl.col("child_key").str.split(KEY_SEPARATOR).list.get(1).cast(pl.Int32)
+        return replace(self, frame=kept, edges=self.edges.filter(year.is_in(list(years))))
+
+
+def concat_tables(tables: Sequence[Table]) -> Table:
+    """Tables of one shape below each other; notes of the same name are joined where they are lists."""
+    notes: dict[str, Any] = {}
+    for table in tables:
+        for name, note in table.notes.items():
+            notes[name] = notes[name] + note if isinstance(note, list) and name in notes else note
+    return Table(
+        pl.concat([table.frame for table in tables]),
+        pl.concat([table.edges for table in tables]),
+        pl.concat([table.quarantine for table in tables], how="diagonal"),
+        notes,
+    )
 
 
 def row_key(columns: Sequence[str | pl.Expr]) -> pl.Expr:

@@ -105,6 +105,12 @@ def edges_to(
     return make_edges(joined, contract.grain, parent, ["_parent"], pl.col("_role"), coefficient)
 
 
+def mart_grains(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Key columns of the SQL marts, by table."""
+    found = load_contracts(settings.sql / "marts" / "_marts__models.yml", FOLDERS["marts"])
+    return {key: contract.grain for key, contract in found.items()}
+
+
 def load_models(settings: Settings, grains: dict[str, tuple[str, ...]]) -> list[TableSpec]:
     """The tables declared by the folder of SQL models.
 

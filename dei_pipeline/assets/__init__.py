@@ -3,7 +3,7 @@
 from dei_pipeline.assets import core, index, raw, release, staging
 from dei_pipeline.lake import LAYERS
 from dei_pipeline.settings import Settings
-from dei_pipeline.sql_models import load_models
+from dei_pipeline.sql_models import load_models, mart_grains
 from dei_pipeline.tables import TableSpec
 
 
@@ -14,7 +14,9 @@ def all_tables(settings: Settings) -> list[TableSpec]:
         ReferenceFileError: a layout, model or contract is wrong.
     """
     pages = staging.tables(settings)
-    python = [*raw.TABLES, *pages, *core.tables([spec.key for spec in pages]), *index.TABLES, *release.TABLES]
+    base = [*raw.TABLES, *pages, *core.tables([spec.key for spec in pages])]
+    grains = {spec.key: spec.contract.grain for spec in base} | mart_grains(settings)
+    python = [*base, *index.tables(settings, grains), *release.TABLES]
     models = load_models(settings, {spec.key: spec.contract.grain for spec in python})
     return in_order([*python, *models])
 

@@ -1,52 +1,234 @@
-"""Layer index: the composite-index engine on the DEI framework, each intermediate a table of its own."""
+"""Layer index: for every framework file the composite-index engine, each intermediate a table of its own."""
 
-from dei_pipeline.methods import composite, reference_basis
-from dei_pipeline.methods.framework import Framework, load
-from dei_pipeline.provenance import Table
-from dei_pipeline.tables import Inputs, table
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-DEI_FILES = ("methodology/dei.yaml", "methodology/rubrics")
+from dei_pipeline.contracts import Contract, python_contracts
+from dei_pipeline.errors import ReferenceFileError
+from dei_pipeline.methods import composite, leaf_steps, leaves, reference_basis, thresholds, weight_tables
+from dei_pipeline.methods.framework import Framework, load, load_all
+from dei_pipeline.methods.index_tables import THRESHOLDS, before, steps_of
+from dei_pipeline.methods.leaf_steps import PANEL_IMPUTERS
+from dei_pipeline.provenance import Table, concat_tables
+from dei_pipeline.settings import Settings
+from dei_pipeline.tables import Inputs, TableSpec, table
 
-
-def _dei(inputs: Inputs) -> Framework:
-    return load(inputs.settings.methodology / "dei.yaml")
-
-
-@table(
-    "index/dei_inputs",
-    needs=["mart/city_indicators", "core/city_lists", "core/framework"],
-    split="year",
-    files=DEI_FILES,
-)
-def dei_inputs(inputs: Inputs) -> Table:
-    framework = _dei(inputs)
-    cities = inputs.read("core/city_lists")
-    return composite.inputs(framework, inputs.read("mart/city_indicators"), cities.filter(list_id=framework.city_list))
+RUBRICS = "methodology/rubrics"
+BOUNDED_COLUMNS = ("score", "score_published")
 
 
-@table("index/thresholds", needs=["index/dei_inputs"], files=DEI_FILES)
-def thresholds(inputs: Inputs) -> Table:
-    return composite.thresholds(_dei(inputs), inputs.read("index/dei_inputs"))
+def tables(settings: Settings, grains: Mapping[str, Sequence[str]]) -> list[TableSpec]:
+    """The tables of this layer: those of every index, the thresholds that all share, and the DEI beside its report.
+
+    Args:
+        settings: names the folder of framework files.
+        grains: key columns of the tables that leaves may be read from.
+
+    Raises:
+        ReferenceFileError: a framework file breaks a rule, or two files are of one index.
+    """
+    frameworks = load_all(settings.methodology)
+    names = [framework.index_id for framework in frameworks]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ReferenceFileError(
+            f"methodology: two files are of index {twice}", "keep one edition a lake; `dei diff` compares two lakes"
+        )
+    found = [spec for framework in frameworks for spec in index_tables(framework, grains)]
+    return [*found, all_thresholds(frameworks), *([dei_city_scores] if "dei" in names else [])]
 
 
-@table("index/dei_normalised", needs=["index/dei_inputs", "index/thresholds"], split="year", files=DEI_FILES)
-def dei_normalised(inputs: Inputs) -> Table:
-    return composite.normalised(_dei(inputs), inputs.read("index/dei_inputs"), inputs.read("index/thresholds"))
+def index_tables(framework: Framework, grains: Mapping[str, Sequence[str]]) -> list[TableSpec]:
+    """The tables of one index, those of the steps it takes only."""
+    makers = [inputs_table, *(STEP_MAKERS[step] for step in steps_of(framework)), normalised_table]
+    makers += [expert_weights_table] if judged(framework) else []
+    makers += [weights_table, scores_table, ranks_table, node_ranks_table]
+    makers += [types_table] if framework.types.height else []
+    return [maker(framework, grains) for maker in makers]
 
 
-@table("index/dei_weights", needs=["core/framework"], files=DEI_FILES)
-def dei_weights(inputs: Inputs) -> Table:
-    return composite.weights(_dei(inputs))
+def judged(framework: Framework) -> bool:
+    """Whether weights of the index may come from experts' comparisons."""
+    return bool(framework.data_driven) and framework.choices.weighting.scheme != "entropy_all"
 
 
-@table("index/dei_scores", needs=["index/dei_normalised", "index/dei_weights"], split="year", files=DEI_FILES)
-def dei_scores(inputs: Inputs) -> Table:
-    return composite.scores(_dei(inputs), inputs.read("index/dei_normalised"), inputs.read("index/dei_weights"))
+def contract(framework: Framework, name: str) -> Contract:
+    """The contract of one table of an index: the template of that name, scores bounded as its rules bound them."""
+    template = python_contracts()[f"index/{name}"]
+    columns = tuple(
+        replace(column, checks=framework.score_bounds) if column.name in BOUNDED_COLUMNS else column
+        for column in template.columns
+    )
+    title = f"{framework.index_id.upper()} {framework.name_zh}"
+    text = f"{title}: {template.description}"
+    return replace(template, key=f"index/{framework.index_id}_{name}", description=text, columns=columns)
 
 
-@table("index/dei_ranks", needs=["index/dei_scores", "index/dei_inputs"], split="year", files=DEI_FILES)
-def dei_ranks(inputs: Inputs) -> Table:
-    return composite.ranks(_dei(inputs), inputs.read("index/dei_scores"), inputs.read("index/dei_inputs"))
+def declared(framework: Framework, name: str, **kinds: Any) -> Any:
+    """`table` for one table of an index: its contract, its key, and the files of its framework."""
+    own = contract(framework, name)
+    return table(own.key, contract=own, files=(framework.file, RUBRICS), **kinds)
+
+
+def read_framework(inputs: Inputs, file: str) -> Framework:
+    """The framework as its file says now."""
+    return load(inputs.settings.methodology / file.removeprefix("methodology/"))
+
+
+def inputs_table(framework: Framework, grains: Mapping[str, Sequence[str]]) -> TableSpec:
+    file = framework.file
+    sources = tuple(dict.fromkeys(source.table for source in framework.tables if source.table in grains))
+    keys = {source: tuple(grains[source]) for source in sources}
+
+    @declared(
+        framework,
+        "inputs",
+        needs=["mart/city_indicators", "core/city_lists", "core/framework"],
+        uses=sources,
+        split="year",
+    )
+    def leaf_inputs(inputs: Inputs) -> Table:
+        index = read_framework(inputs, file)
+        cities = inputs.read("core/city_lists").filter(list_id=index.city_list)
+        return leaves.inputs(index, inputs.read("mart/city_indicators"), cities, inputs.existing(sources), keys)
+
+    return leaf_inputs
+
+
+def screened_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
+    file, source = framework.file, before(framework, "screening")
+
+    @declared(framework, "screened", needs=[source], split="year")
+    def screened(inputs: Inputs) -> Table:
+        return leaf_steps.screened(read_framework(inputs, file), inputs.read(source))
+
+    return screened
+
+
+def imputed_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
+    file, source = framework.file, before(framework, "imputation")
+    choice = framework.choices.imputation
+    over_time = [source] if choice and choice.method in PANEL_IMPUTERS else []
+
+    @declared(framework, "imputed", needs=[source, "mart/regions", "core/framework"], split="year", panel=over_time)
+    def imputed(inputs: Inputs) -> Table:
+        values, regions = inputs.read(source), inputs.read("mart/regions")
+        return leaf_steps.imputed(read_framework(inputs, file), values, regions).only_years(inputs.years)
+
+    return imputed
+
+
+def treated_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
+    file, source = framework.file, before(framework, "treatment")
+    choice = framework.choices.treatment
+    whole = [source] if choice and choice.over == "panel" else []
+
+    @declared(framework, "treated", needs=[source, "core/framework"], split="year", panel=whole)
+    def treated(inputs: Inputs) -> Table:
+        return leaf_steps.treated(read_framework(inputs, file), inputs.read(source)).only_years(inputs.years)
+
+    return treated
+
+
+STEP_MAKERS = {"screening": screened_table, "imputation": imputed_table, "treatment": treated_table}
+
+
+def all_thresholds(frameworks: Sequence[Framework]) -> TableSpec:
+    sources = {framework.file: before(framework) for framework in frameworks}
+    rubrics = [RUBRICS] if sources else []
+
+    @table(THRESHOLDS, needs=["core/framework"], uses=list(sources.values()), files=(*sources, *rubrics))
+    def shared_thresholds(inputs: Inputs) -> Table:
+        held = inputs.existing(sources.values())
+        parts = [
+            thresholds.thresholds(read_framework(inputs, file), held[key])
+            for file, key in sources.items()
+            if key in held
+        ]
+        return concat_tables(parts)
+
+    return shared_thresholds
+
+
+def normalised_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
+    file, source = framework.file, before(framework)
+    whole = [source] if framework.compares_years else []
+
+    @declared(framework, "normalised", needs=[source, THRESHOLDS], split="year", panel=whole)
+    def normalised(inputs: Inputs) -> Table:
+        index = read_framework(inputs, file)
+        return leaves.normalised(index, inputs.read(source), inputs.read(THRESHOLDS)).only_years(inputs.years)
+
+    return normalised
+
+
+def expert_weights_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
+    file = framework.file
+
+    @declared(framework, "expert_weights", needs=["core/ahp_judgements"])
+    def expert_weights(inputs: Inputs) -> Table:
+        from dei_pipeline.methods import judgements
+
+        return judgements.expert_weights(read_framework(inputs, file), inputs.read("core/ahp_judgements"))
+
+    return expert_weights
+
+
+def weights_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
+    file, index_id = framework.file, framework.index_id
+    scores = [f"index/{index_id}_normalised"] if framework.data_driven else []
+    experts = [f"index/{index_id}_expert_weights"] if judged(framework) else []
+
+    @declared(framework, "weights", needs=["core/framework", *scores], uses=experts)
+    def weights(inputs: Inputs) -> Table:
+        read = inputs.existing([*scores, *experts])
+        return weight_tables.weights(read_framework(inputs, file), *(read.get(key) for key in (*scores, *experts)))
+
+    return weights
+
+
+def scores_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
+    file, index_id = framework.file, framework.index_id
+    normalised, weights = f"index/{index_id}_normalised", f"index/{index_id}_weights"
+
+    @declared(framework, "scores", needs=[normalised, weights], split="year")
+    def scores(inputs: Inputs) -> Table:
+        return composite.scores(read_framework(inputs, file), inputs.read(normalised), inputs.read(weights))
+
+    return scores
+
+
+def ranks_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
+    file, scores, source = framework.file, f"index/{framework.index_id}_scores", before(framework)
+
+    @declared(framework, "ranks", needs=[scores, source, "core/framework"], split="year")
+    def ranks(inputs: Inputs) -> Table:
+        return composite.ranks(read_framework(inputs, file), inputs.read(scores), inputs.read(source))
+
+    return ranks
+
+
+def node_ranks_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
+    file, index_id = framework.file, framework.index_id
+    scores, ranks = f"index/{index_id}_scores", f"index/{index_id}_ranks"
+
+    @declared(framework, "node_ranks", needs=[scores, ranks, "mart/regions"], split="year")
+    def node_ranks(inputs: Inputs) -> Table:
+        index = read_framework(inputs, file)
+        return composite.node_ranks(index, inputs.read(scores), inputs.read(ranks), inputs.read("mart/regions"))
+
+    return node_ranks
+
+
+def types_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
+    file, index_id = framework.file, framework.index_id
+    scores, ranks = f"index/{index_id}_scores", f"index/{index_id}_ranks"
+
+    @declared(framework, "types", needs=[scores, ranks, "core/framework"], split="year")
+    def types(inputs: Inputs) -> Table:
+        return composite.types(read_framework(inputs, file), inputs.read(scores), inputs.read(ranks))
+
+    return types
 
 
 @table(
@@ -59,6 +241,3 @@ def dei_city_scores(inputs: Inputs) -> Table:
     ranks = inputs.existing(["index/dei_ranks"]).get("index/dei_ranks")
     tiers = inputs.read("core/tiers").filter(index_id="dei")
     return reference_basis.city_scores(ranks, inputs.read("core/observations"), tiers)
-
-
-TABLES = [dei_inputs, thresholds, dei_normalised, dei_weights, dei_scores, dei_ranks, dei_city_scores]

@@ -27,7 +27,7 @@ IMPUTERS = (
 )
 GROUPS = ("province_code", "zone_id", "north_south")
 SPANS = ("base_year", "panel", "year")
-LOGS = ("none", "log", "log_plus", "boxcox")
+TRANSFORMS = ("none", "log_CT", "log_CT_plus", "log_CT_orig", "log_GII", "boxcox")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Screening:
 
     Attributes:
         min_available: least share of leaves with a value.
-        min_nonzero: least share of leaves with a value other than 0; None: zeros do not matter.
+        min_nonzero: least share of the available values that are not 0; None: zeros do not matter.
         keep, drop: region codes that are in or out whatever their data.
     """
 
@@ -68,7 +68,7 @@ class Treatment:
     """When and how outlying leaf values are pulled in before normalisation [methodology §3.9].
 
     Attributes:
-        skew, kurtosis: a leaf is outlying while |skew| and excess kurtosis are above.
+        skew, kurtosis: a leaf is outlying while its |skew| and its excess kurtosis are both above.
         max_points: most points to winsorise, over all years of the span.
         then: transform of the raw values where winsorisation does not suffice, or `none`.
         over: `panel` (all years at once: values stay comparable over time) or `year`.
@@ -78,7 +78,7 @@ class Treatment:
     skew: float = 2.0
     kurtosis: float = 3.5
     max_points: int = 5
-    then: str = "log"
+    then: str = "log_CT"
     over: str = "panel"
     only: tuple[str, ...] = ()
 
@@ -153,7 +153,7 @@ BLOCKS: Mapping[str, type] = {
 _WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("imputation", "method"): IMPUTERS,
     ("imputation", "group"): GROUPS,
-    ("treatment", "then"): LOGS,
+    ("treatment", "then"): TRANSFORMS,
     ("treatment", "over"): SPANS[1:],
     ("weighting", "scheme"): SCHEMES,
     ("robustness", "aggregation"): tuple(mean for mean in MEANS if mean != "generalised"),

@@ -4,6 +4,7 @@ A framework file (`methodology/<index>.yaml`) says everything an index is: nodes
 variables, how it is normalised, the tiers. This module knows no index.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -35,9 +36,11 @@ from dei_pipeline.methods.framework_rules import (
     tier_rows,
     type_rows,
 )
+from dei_pipeline.methods.normalise_rules import RULES
 from dei_pipeline.provenance import Table, make_edges, no_edges
 
 REPLAYED_RULES = ("min_max", "z_score", "rank", "percentile_rank", "borda")  # rules that need no given number
+FULL_SCORE = 100.0
 METHODOLOGY = Path(__file__).resolve().parents[1] / "methodology"
 
 
@@ -137,6 +140,21 @@ class Framework:
         children = self.nodes.filter(pl.col("weight").is_null())["parent_id"].unique(maintain_order=True)
         return tuple(children.drop_nulls().to_list())
 
+    @cached_property
+    def score_bounds(self) -> Mapping[str, Any]:
+        """Bounds that the leaves' rules put on every score, as a contract's checks; none for statistical rules."""
+        rule, cap = pl.col("rule"), pl.col("cap").fill_null(math.inf)
+        within = (pl.col("direction") == "moderate") | (rule == "saturation") | (cap <= FULL_SCORE)
+        fixed = ~rule.is_in(list(RULES))
+        capped, positive = self.leaves.select(capped=(fixed & within).all(), positive=fixed.all()).row(0)
+        return {"in_range": [0, FULL_SCORE]} if capped else {"ge": 0} if positive else {}
+
+    @property
+    def compares_years(self) -> bool:
+        """Whether a leaf is ranked among the regions of all years, so that every year is needed to score one."""
+        ranks = [name for name, rule in RULES.items() if not rule.parameters]
+        return bool(self.leaves.filter(pl.col("rule").is_in(ranks) & (pl.col("over") == "panel")).height)
+
     def children_of(self, node_id: str) -> tuple[str, ...]:
         """Children of a node, in file order."""
         return tuple(self.nodes.filter(pl.col("parent_id") == node_id)["node_id"].to_list())
@@ -162,7 +180,11 @@ class Framework:
         if setting == "normalisation":
             check_choice(setting, value, REPLAYED_RULES)
             free = self.nodes["node_id"].is_in(self.observed_leaves["node_id"].implode())
-            given = {"rule": value, "over": "year", **dict.fromkeys(("theta", "lo", "best", "hi", "n_star", "cap"))}
+            given = {
+                "rule": value,
+                "over": "year",
+                **dict.fromkeys(("theta", "lo", "best", "hi", "target", "reference", "n_star", "cap")),
+            }
             nodes = self.nodes.with_columns(
                 pl.when(free).then(pl.lit(new, self.nodes.schema[name])).otherwise(name).alias(name)
                 for name, new in given.items()

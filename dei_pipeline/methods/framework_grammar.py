@@ -73,6 +73,8 @@ NODE_SCHEMA: dict[str, Any] = {
     "lo": pl.Float64,
     "best": pl.Float64,
     "hi": pl.Float64,
+    "target": pl.Float64,
+    "reference": pl.String,
     "n_star": pl.Float64,
     "cap": pl.Float64,
     "note": pl.String,

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dei_pipeline.errors import ReferenceFileError
-from dei_pipeline.methods import normalise
 from dei_pipeline.methods.choices import SPANS
 from dei_pipeline.methods.framework_grammar import NODE_KEYS, TERM_SCHEMA, check_keys, number, one_of
+from dei_pipeline.methods.normalise_rules import RULES
 
-RULES: Any = getattr(normalise, "RULES", {})
 UNITS = frozenset(
     {
         "percent",
@@ -122,15 +121,15 @@ def leaf_columns(name: str, node_id: str, node: dict[str, Any]) -> tuple[dict[st
     return columns, options
 
 
-def _rule(name: str, node_id: str, block: Any, direction: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def _rule(name: str, node_id: str, block: Any, direction: str) -> tuple[str, dict[str, Any], dict[str, float | bool]]:
     """The normalisation rule of a leaf, its numbers (columns of the framework table) and its other options."""
     where = f"node {node_id}"
     said = block.get("rule") if isinstance(block, dict) else None
     statistical = RULES.get(str(said))
-    extra = RULE_NUMBERS.get(str(said), frozenset()) | (
-        frozenset({"over", *statistical.options, *statistical.given}) if statistical else frozenset()
-    )
-    check_keys(name, f"{where}, normalisation", block, extra | {"rule", "cap"}, frozenset({"rule"}))
+    known = {"rule", "cap", *RULE_NUMBERS.get(str(said), ())}
+    if statistical:
+        known = {"rule", "over", *statistical.options, *statistical.given}
+    check_keys(name, f"{where}, normalisation", block, frozenset(known), frozenset({"rule"}))
     rule = one_of(name, node_id, "normalisation rule", said, frozenset({*RULE_NUMBERS, *RULES}))
     if statistical is None:
         numbers = {k: number(name, where, k, v) for k, v in block.items() if k != "rule" and v is not None}
@@ -141,10 +140,20 @@ def _rule(name: str, node_id: str, block: Any, direction: str) -> tuple[str, dic
     for key in statistical.given:
         if block.get(key) is None:
             raise ReferenceFileError(f"{name}, {where}: rule {rule} needs {key}", f"add {key}")
-    over = one_of(name, node_id, "over", block.get("over", _over(rule)), frozenset(SPANS))
-    cap = {"cap": number(name, where, "cap", block["cap"])} if block.get("cap") is not None else {}
-    options = {k: v for k, v in block.items() if k not in ("rule", "cap", "over") and v is not None}
-    return rule, cap | {"over": over}, options
+    given = {k: _given(name, where, k, block[k]) for k in statistical.given}
+    over = {"over": one_of(name, node_id, "over", block.get("over", _over(rule)), frozenset(SPANS))}
+    options = {k: _option(name, where, k, block[k]) for k in statistical.options if block.get(k) is not None}
+    return rule, over | given | {k: options.pop(k) for k in ("cap",) if k in options}, options
+
+
+def _given(name: str, where: str, key: str, value: Any) -> float | str:
+    """A parameter that the file gives: a number in the leaf's unit, or for `reference` the code of a region."""
+    return str(value) if key == "reference" else number(name, where, key, value)
+
+
+def _option(name: str, where: str, key: str, value: Any) -> float | bool:
+    """An option of a rule: a number, or yes or no."""
+    return value if isinstance(value, bool) else number(name, where, key, value)
 
 
 def _over(rule: str) -> str:

@@ -28,7 +28,7 @@ EVERY_TABLE = pytest.mark.parametrize("spec", TABLES, ids=KEYS)
 EVERY_ASSET = pytest.mark.parametrize("name", KEYS)
 
 # Integers that are places, ranks or lengths of a merge: they need no unit.
-POSITION = re.compile(r"^(row|col|block|level|position|rank|decimals)$|_(row|span)$")
+POSITION = re.compile(r"^(row|col|block|level|position|rank|decimals)$|_(row|span|rank)$")
 # Words that name one table of many things without a plural (contracts.md).
 COLLECTIVE = {"framework", "ranking", "summary", "comparison", "normalised", "share", "capital", "scale", "robustness"}
 WORDS = r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*"
