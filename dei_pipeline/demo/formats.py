@@ -178,7 +178,16 @@ def html_page(page: Page, title: str, notes: Sequence[str]) -> bytes:
 
 def csv_gb18030(page: Page) -> bytes:
     """A CSV as Excel writes it on a Chinese Windows: GB 18030, CRLF."""
+    return _csv(page).encode("gb18030")
+
+
+def csv_utf8(page: Page) -> bytes:
+    """A CSV as the web offers it: UTF-8 with a byte order mark, CRLF."""
+    return _csv(page).encode("utf-8-sig")
+
+
+def _csv(page: Page) -> str:
     width = max(len(row) for row in page.rows)
     out = io.StringIO(newline="")
     csv.writer(out).writerows([*("" if v is None else v for v in row), *[""] * (width - len(row))] for row in page.rows)
-    return out.getvalue().encode("gb18030")
+    return out.getvalue()

@@ -3,9 +3,12 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from dei_pipeline.demo import formats, pages
+from dei_pipeline.demo import deci as competitive
+from dei_pipeline.demo import deci_pages, formats, pages
+from dei_pipeline.demo.deci import Deci
 from dei_pipeline.demo.model import Demo, build
 from dei_pipeline.lake import Lake, write_text
 
@@ -55,7 +58,7 @@ def generate(
     """
     demo = build(regions, years, seed)
     written = []
-    for name, source_id, title, edition, content in _files(demo):
+    for name, source_id, title, edition, content in chain(_files(demo), _deci_files(competitive.build(demo))):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -106,3 +109,36 @@ def _files(demo: Demo) -> Iterator[tuple[str, str, str, int, bytes]]:
     if old is not None:
         panel = formats.xlsx({"面板数据": pages.gdp_panel(demo, old, revised=False)})
         yield f"面板/地级市GDP面板_{old + 2}版.xlsx", "city_panel", "地级市GDP面板数据", old + 2, panel
+
+
+def _deci_files(deci: Deci) -> Iterator[tuple[str, str, str, int, bytes]]:
+    """The same of the competitive index: yearbook pages and Delphi rounds by year, web tables and AHP sheets once."""
+    for year in deci.years:
+        edition, even = year + 1, year % 2 == 0
+        book = f"城市统计年鉴{edition}"
+        at = f"{book}/{book}-6"
+        sheets = formats.xlsx(deci_pages.science_and_information(deci, year))
+        yield f"{at}-1 科技与信息业.xlsx", "city_yearbook", f"{book} 6-1 6-2 6-3", edition, sheets
+        page, title, notes = deci_pages.ecommerce(deci, year)
+        yield f"{at}-4 电子商务.xls", "city_yearbook", f"{book} 6-4", edition, formats.html_page(page, title, notes)
+        page = deci_pages.investment(deci, year)
+        content = formats.csv_gb18030(page) if even else formats.xlsx({"6-5": page})
+        yield f"{at}-5 固定资产投资.{'csv' if even else 'xlsx'}", "city_yearbook", f"{book} 6-5", edition, content
+        page = deci_pages.retail(deci, year)
+        content = formats.xlsx({"6-6": page}) if even else formats.csv_gb18030(page)
+        yield f"{at}-6 零售.{'xlsx' if even else 'csv'}", "city_yearbook", f"{book} 6-6", edition, content
+        for number in deci.delphi.filter(year=year)["round"].unique().sort():
+            content = formats.xlsx(deci_pages.delphi_round(deci, year, number))
+            yield f"德尔菲/{year}_第{number}轮.xlsx", "delphi", f"城市德尔菲评分 {year} 第{number}轮", edition, content
+    last = deci.years[-1] + 1
+    web = {
+        "宽带速率": ("重点城市固定宽带平均下载速率", formats.csv_gb18030(deci_pages.broadband_speed(deci))),
+        "政务服务能力": ("重点城市网上政务服务能力", formats.csv_utf8(deci_pages.gov_service(deci))),
+        "政府网站年报": ("政府网站工作年度报表汇总", formats.csv_utf8(deci_pages.gov_website(deci))),
+    }
+    for name, (title, content) in web.items():
+        yield f"网站数据/{name}_{last}.csv", "web_metrics", title, last, content
+    edition = int(deci.framework.edition)
+    for expert, page in deci_pages.judgements(deci):
+        content = formats.xlsx({expert: page})
+        yield f"层次分析/判断矩阵_{expert}.xlsx", "ahp", f"数字经济竞争力指数判断矩阵 {expert}", edition, content

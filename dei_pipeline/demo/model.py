@@ -60,6 +60,7 @@ class Demo:
         values: region_code, year, variable, value: printed numbers in canonical units (10k_persons, 10k households,
             10k subscribers, 100m_cny, counts, points); GDP also for the year before the first.
         level_one: targets of the level-1 nodes in the base year, (cities, nodes).
+        world: draws of all cities, for the sources of other indices about the same cities.
     """
 
     framework: Framework
@@ -67,6 +68,7 @@ class Demo:
     cities: pl.DataFrame
     values: pl.DataFrame
     level_one: Floats
+    world: "World"
 
     @cached_property
     def by_variable(self) -> dict[str, pl.DataFrame]:
@@ -109,7 +111,7 @@ def build(
     everyone = _cities(framework.city_list, framework.base_year)
     if not 1 <= regions <= everyone.height:
         raise DeiError(f"demo: {regions} regions", f"give 1 to {everyone.height}; more years make a larger lake")
-    world = _World(framework, everyone, seed)
+    world = World(framework, everyone, seed)
     return world.demo(regions, wanted)
 
 
@@ -164,7 +166,7 @@ def level_one_targets(scores: Floats, weights: Floats, means: Floats, noise: Flo
     result = base
     for _ in range(60):
         z = base + intercept
-        shift = _bisect(partial(_gap, z, weights, scores), scores.size)
+        shift = bisect(partial(_gap, z, weights, scores), scores.size)
         result = points(z + shift[:, None])
         gap = means - result[:evaluated].mean(axis=0)
         if np.abs(gap).max() < 1e-10:
@@ -179,7 +181,7 @@ def _gap(z: Floats, weights: Floats, scores: Floats, shift: Floats) -> Floats:
     return points(z + shift[:, None]) @ weights - scores
 
 
-def _bisect(function: Callable[[Floats], Floats], n: int, low: float = -30.0, high: float = 30.0) -> Floats:
+def bisect(function: Callable[[Floats], Floats], n: int, low: float = -30.0, high: float = 30.0) -> Floats:
     """Roots of n functions that rise from below to above zero, solved together."""
     lower, upper = np.full(n, low), np.full(n, high)
     for _ in range(70):
@@ -190,7 +192,7 @@ def _bisect(function: Callable[[Floats], Floats], n: int, low: float = -30.0, hi
 
 
 # -- the world: all cities, drawn once ---------------------------------------------------------------------------------
-class _World:
+class World:
     """Draws and base-year solution for every city there is; `demo` cuts out what is asked for.
 
     Attributes:
@@ -246,23 +248,23 @@ class _World:
 
     def demo(self, regions: int, years: tuple[int, ...]) -> Demo:
         """The inputs of the first `regions` cities over `years`."""
-        base = _Base(self, regions)
+        base = Base(self, regions)
         parts = [base.year(year) for year in years]
         known = set(years)
         parts += [base.economy(year, ("gdp",)) for year in range(years[0] - 1, years[-1] + 1) if year not in known]
         cities = self.cities.head(regions)
         values = pl.concat(parts).join(cities.select("region_code", "valid_from"), on="region_code")
         values = values.filter(pl.col("valid_from") <= pl.col("year")).drop("valid_from")
-        return Demo(self.framework, years, cities, values, self.one[:regions])
+        return Demo(self.framework, years, cities, values, self.one[:regions], self)
 
 
-class _Base:
+class Base:
     """The base year solved for one set of cities (thresholds depend on who is in it), and the way to the other years.
 
     Rubric totals are whole hundredths of a point: (cities, leaves), 0 where a leaf is no rubric.
     """
 
-    def __init__(self, world: _World, n: int) -> None:
+    def __init__(self, world: World, n: int) -> None:
         self.world, self.n = world, n
         self.framework = world.framework
         leaves = self.framework.leaves
@@ -278,8 +280,16 @@ class _Base:
         self.rules = {row["node_id"]: row for row in leaves.iter_rows(named=True)}
         self._draw_economy()
         self.base_inputs = self._inputs(self.framework.base_year)
-        self.fixed = self._fixed_scores(self.base_inputs)
-        self.cents = self._solve()
+
+    @cached_property
+    def fixed(self) -> Floats:
+        """Base-year points of the ratio and count leaves, NaN for the others, (cities, leaves)."""
+        return self._fixed_scores(self.base_inputs)
+
+    @cached_property
+    def cents(self) -> Ints:
+        """Base-year rubric totals in hundredths with which every composite meets its target, (cities, leaves)."""
+        return self._solve()
 
     # raw inputs
     def _draw_economy(self) -> None:
@@ -309,7 +319,7 @@ class _Base:
         total = np.sum(steps, axis=0) if steps else np.zeros(self.n)
         return np.asarray(total if year > base else -total, dtype=np.float64)
 
-    def _economy(self, year: int) -> dict[str, Floats]:
+    def sizes(self, year: int) -> dict[str, Floats]:
         """GDP (亿元), people (万人) and households (万户) as printed."""
         ahead = year - self.framework.base_year
         return {
@@ -320,7 +330,7 @@ class _Base:
 
     def _inputs(self, year: int) -> dict[str, Floats]:
         """Every variable but the rubric points, as printed in `year`: what ratios and counts are made of."""
-        values = self._economy(year)
+        values = self.sizes(year)
         ahead = year - self.framework.base_year
         for j, leaf in enumerate(self.framework.leaf_ids):
             if not (self.rubric[j] or self.derived[j]):
@@ -359,7 +369,7 @@ class _Base:
         return np.asarray(rule["factor"] * raw, dtype=np.float64)
 
     def _fixed_scores(self, values: Mapping[str, Floats]) -> Floats:
-        """Base-year points of the ratio and count leaves, NaN for the others, (cities, leaves)."""
+        """Points of the ratio and count leaves, NaN for the others, (cities, leaves)."""
         scores = np.full(self.z.shape, np.nan)
         for j, leaf in enumerate(self.framework.leaf_ids):
             if self.rubric[j] or self.derived[j]:
@@ -401,7 +411,7 @@ class _Base:
                 scores = self.scores(self._totals(np.where(here, h[:, None], 0.0)))
                 return scores[:, here] @ world.weight[here] / node_weight - world.one[: self.n, k]
 
-            shift[:, here] = _bisect(gap, self.n)[:, None]
+            shift[:, here] = bisect(gap, self.n)[:, None]
         cents = np.round(self._totals(shift)).astype(np.int64)
         target = world.cities["target"].to_numpy()[: self.n]
         tied = {j for members in world.members.values() for j in members}
@@ -416,7 +426,7 @@ class _Base:
     # years
     def economy(self, year: int, variables: Sequence[str]) -> pl.DataFrame:
         """Rows of `Demo.values` for some variables of the size of a city."""
-        values = self._economy(year)
+        values = self.sizes(year)
         return self._long(year, {v: values[v] for v in variables})
 
     def year(self, year: int) -> pl.DataFrame:

@@ -81,7 +81,7 @@ def grouped(value: float) -> str:
     return f"{round(value):,}"
 
 
-def _by_province(frame: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+def by_province(frame: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
     """Cities by province in the order of their codes; municipalities stand for themselves (empty heading)."""
     ordered = frame.with_columns(
         heading=pl.when(pl.col("kind") == "municipality").then(pl.lit("")).otherwise("province_zh"),
@@ -113,7 +113,7 @@ def population(demo: Demo, year: int, flaws: pl.DataFrame) -> Page:
         [None, "(万人)", "(万户)"],
     ]
     cells = flaws_of(flaws, "population", year)
-    for heading, part in _by_province(demo.wide(variables, year)):
+    for heading, part in by_province(demo.wide(variables, year)):
         if heading:
             rows.append([padded(heading), *(round(float(part[v].sum()), 2) for v in variables)])
         names = [padded(name) for name in part["name_zh"].to_list()]
@@ -136,7 +136,7 @@ def telecom(demo: Demo, year: int, flaws: pl.DataFrame, households: bool) -> tup
         [None, "固定互联网宽带接入用户\nFixed Broadband", "移动互联网用户\nMobile Internet"],
     ]
     cells = flaws_of(flaws, "telecom", year)
-    for heading, part in _by_province(demo.wide(TELECOM_COLUMNS, year)):
+    for heading, part in by_province(demo.wide(TELECOM_COLUMNS, year)):
         if heading:
             rows.append([heading, None, None])
         values = _values(part, TELECOM_COLUMNS, cells, _households if households else None)

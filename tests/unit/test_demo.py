@@ -1,25 +1,33 @@
 """Demo sources: a known answer for the whole path, and pages as messy as the real ones."""
 
-import hashlib
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from dei_pipeline.demo import formats, pages
-from dei_pipeline.demo.generate import LICENCE, DemoFile, generate
+from dei_pipeline.demo.generate import LICENCE, generate
 from dei_pipeline.demo.model import REFERENCE, Demo, build, level_one_targets, logit
 from dei_pipeline.errors import DeiError
-from dei_pipeline.methods import composite
-from dei_pipeline.methods.region_tables import Regions
-from dei_pipeline.methods.regions import match
-from dei_pipeline.sources.decode import decode, with_address
-from dei_pipeline.sources.layouts import default_layouts, default_reference
-from dei_pipeline.sources.workbook import quarantined, read_file
+from dei_pipeline.sources.decode import decode
+from dei_pipeline.sources.workbook import quarantined
+from tests.unit.demo_files import Received
+from tests.unit.demo_index import computed
 
 YEARS = range(2015, 2021)
+COMPETITIVE = {  # read back in test_demo_deci.py
+    "city_yearbook__rd",
+    "city_yearbook__ict_employment",
+    "city_yearbook__ict_revenue",
+    "city_yearbook__ecommerce",
+    "city_yearbook__investment",
+    "city_yearbook__retail",
+    "web_metrics__broadband_speed",
+    "web_metrics__gov_service",
+    "web_metrics__gov_website",
+    "delphi_responses",
+    "ahp_judgements",
+}
 COUNTS = {"tier1": 6, "tier1_new": 47, "tier2": 71, "tier3": 88, "tier4": 30}
 MEANS = {
     "data_info_infrastructure": 63.5,
@@ -36,39 +44,11 @@ def demo() -> Demo:
 
 @pytest.fixture(scope="module")
 def index(demo: Demo) -> dict[str, pl.DataFrame]:
-    return computed(demo)
+    return index_of(demo)
 
 
-def computed(demo: Demo, listed: pl.DataFrame | None = None) -> dict[str, pl.DataFrame]:
-    """The index of the model's inputs by the pipeline's own methods; only the sums of the marts are redone here."""
-    framework = demo.framework
-    terms = framework.terms.select("indicator_id", "variable", "role", "factor", "scale", "unit", "kind")
-    rows = terms.join(demo.values, on="variable")
-    sums = rows.group_by("region_code", "year", "indicator_id", "kind", "scale", "unit").agg(
-        over=(pl.col("factor") * pl.col("value")).filter(pl.col("role") != "denominator").sum(),
-        under=(pl.col("factor") * pl.col("value")).filter(pl.col("role") == "denominator").sum(),
-        found=pl.len(),
-    )
-    whole = framework.terms.group_by("indicator_id").agg(
-        pl.len().alias("terms"), pl.col("max_points").sum().alias("points")
-    )
-    sums = sums.join(whole, on="indicator_id").filter(pl.col("found") == pl.col("terms"))
-    value = pl.when(pl.col("kind") == "ratio").then(pl.col("over") / pl.col("under")).otherwise(pl.col("over"))
-    value = pl.when(pl.col("kind") == "rubric").then(pl.col("over") / pl.col("points")).otherwise(value)
-    indicators = sums.select(
-        "region_code",
-        "year",
-        "indicator_id",
-        (pl.col("scale") * value).alias("value"),
-        "unit",
-        pl.lit("reported").alias("status"),
-    )
-    inputs = composite.inputs(framework, indicators, demo.cities if listed is None else listed).frame
-    thresholds = composite.thresholds(framework, inputs).frame
-    normalised = composite.normalised(framework, inputs, thresholds).frame
-    scores = composite.scores(framework, normalised, composite.weights(framework).frame).frame
-    ranks = composite.ranks(framework, scores, inputs).frame
-    return {"inputs": inputs, "thresholds": thresholds, "normalised": normalised, "scores": scores, "ranks": ranks}
+def index_of(demo: Demo, listed: pl.DataFrame | None = None) -> dict[str, pl.DataFrame]:
+    return computed(demo.framework, demo.values, demo.cities if listed is None else listed)
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------
@@ -147,7 +127,7 @@ def test_equal_seeds_give_equal_numbers_and_other_seeds_others(demo):
     assert_frame_equal(build(seed=0).values, demo.values)
     other = build(seed=7)
     assert not other.values.equals(demo.values)
-    ranks = computed(other)["ranks"].filter(pl.col("year") == 2020)
+    ranks = index_of(other)["ranks"].filter(pl.col("year") == 2020)
     ranks = ranks.join(demo.cities, on="region_code", suffix="_printed")
     assert (ranks["score"] - ranks["score_printed"]).abs().max() < 0.02
 
@@ -158,7 +138,7 @@ def test_draws_do_not_depend_on_the_years_asked_for(demo):
 
 
 def test_the_years_after_the_base_year_go_on_rising():
-    ranks = computed(build(regions=60, years=[2020, 2021, 2023]))["ranks"]
+    ranks = index_of(build(regions=60, years=[2020, 2021, 2023]))["ranks"]
     means = ranks.group_by("year").agg(pl.col("score").mean()).sort("year")["score"].to_list()
     assert means[0] < means[1] < means[2] < 100
 
@@ -166,7 +146,7 @@ def test_the_years_after_the_base_year_go_on_rising():
 @pytest.mark.parametrize("regions", [1, 12, 300])
 def test_any_number_of_cities_is_calibrated(regions):
     demo = build(regions=regions, years=[2020])
-    ranks = computed(demo)["ranks"].join(demo.cities, on="region_code", suffix="_printed")
+    ranks = index_of(demo)["ranks"].join(demo.cities, on="region_code", suffix="_printed")
     assert ranks.height == regions
     assert (ranks["score"] - ranks["target"]).abs().max() < 0.01
     printed = ranks.drop_nulls("score_printed")
@@ -177,7 +157,7 @@ def test_any_number_of_cities_is_calibrated(regions):
 def test_further_cities_do_not_move_the_ranked_ones():
     demo = build(regions=300, years=[2020])
     listed = demo.cities.filter(pl.col("rank").is_not_null())
-    ranks = computed(demo, listed)["ranks"].join(listed, on="region_code", suffix="_printed")
+    ranks = index_of(demo, listed)["ranks"].join(listed, on="region_code", suffix="_printed")
     assert ranks.height == 242
     assert (ranks["score_published"] == ranks["score_printed"]).all()
 
@@ -197,48 +177,16 @@ def test_level_one_targets_meet_scores_and_means():
 
 
 # -- pages -------------------------------------------------------------------------------------------------------------
-class Round:
-    """The demo files and what the pipeline reads from them."""
-
-    def __init__(self, folder: Path, regions: int, years) -> None:
-        self.demo, self.folder = build(regions, years), folder
-        self.files = generate(folder, regions, years)
-        read = [self._read(file) for file in self.files]
-        self.pages = pl.concat([r[0] for r in read])
-        self.cells = pl.concat([r[1] for r in read])
-        self.kinds = {file.path.name: r[2] for file, r in zip(self.files, read, strict=True)}
-
-    def _read(self, file: DemoFile) -> tuple[pl.DataFrame, pl.DataFrame, str]:
-        content = file.path.read_bytes()
-        sha256 = hashlib.sha256(content).hexdigest()
-        decoded = decode(content, file.path.name)
-        name = str(file.path.relative_to(self.folder))
-        manifest = {"sha256": sha256, "file": name, "edition": file.edition, "source_id": file.source_id}
-        reading = read_file(with_address(decoded.cells, sha256), manifest, default_layouts())
-        about = reading.pages.select("sheet", "block", "file", "edition")
-        return reading.pages, reading.page_cells.join(about, on=["sheet", "block"], how="left"), decoded.format
-
-    def values(self) -> pl.DataFrame:
-        """Values by region code in canonical units, names matched as on a page of cities."""
-        reference = default_reference()
-        found = self.cells.filter(pl.col("role") == "value").with_columns(label=pl.col("region_label"))
-        codes = match(found.select("label", "year").unique(), Regions.load(), "city")
-        factors = {unit: reference.unit(unit).factor for unit in found["unit"].unique()}  # type: ignore[union-attr]
-        canonical = pl.col("number") * pl.col("unit").replace_strict(factors, return_dtype=pl.Float64)
-        codes = codes.select("label", "year", "region_code")
-        return found.with_columns(value=canonical).join(codes, on=["label", "year"])
-
-
 @pytest.fixture(scope="module")
-def received(tmp_path_factory) -> Round:
-    return Round(tmp_path_factory.mktemp("demo"), 40, [2017, 2018, 2019, 2020])
+def received(tmp_path_factory) -> Received:
+    return Received(tmp_path_factory.mktemp("demo"), 40, [2017, 2018, 2019, 2020])
 
 
 def test_files_come_in_the_formats_of_real_ones(received):
     assert set(received.kinds.values()) == {"xlsx", "xlsx-encrypted", "html", "csv"}
     assert {f.licence for f in received.files} == {LICENCE}
     assert all("synthetic" in f.producer and "SYNTHETIC" in f.title for f in received.files)
-    assert len(received.files) == 4 * 5 + 2
+    assert len(received.files) == 4 * (5 + 7) + 2 + 9  # by year: 5 files of the one index, 7 of the other
 
 
 def test_every_page_says_that_it_is_synthetic(received):
@@ -251,15 +199,20 @@ def test_every_page_says_that_it_is_synthetic(received):
 def test_every_page_is_recognised_with_its_year(received):
     tables = received.pages.filter(pl.col("sheet") != "text")
     assert tables["layout"].null_count() == 0
-    assert set(tables["layout"]) == {
-        "city_yearbook__population",
-        "city_yearbook__telecom",
-        "city_yearbook__industry",
-        "city_panel__gdp",
-        "region_indicator__page",
-        "assessment__checkpoints",
-    }
-    by_page = tables.filter(pl.col("layout") != "city_panel__gdp")
+    assert (
+        set(tables["layout"])
+        == {
+            "city_yearbook__population",
+            "city_yearbook__telecom",
+            "city_yearbook__industry",
+            "city_panel__gdp",
+            "region_indicator__page",
+            "assessment__checkpoints",
+        }
+        | COMPETITIVE
+    )
+    long = pl.col("layout").str.contains("^(city_panel|web_metrics|ahp)")
+    by_page = tables.filter(~long)
     assert (by_page["year"] + 1 == by_page["edition"].cast(pl.Int32)).all()
     assert set(by_page["year_from"]) == {"title", "filename"}
 
@@ -319,11 +272,11 @@ def test_equal_arguments_give_equal_bytes(tmp_path):
     assert [f.path.read_bytes() for f in first] == [f.path.read_bytes() for f in second]
     told: list[str] = []
     generate(tmp_path / "c", 1, [2020], progress=told.append)
-    assert len(told) == 6
+    assert len(told) == 5 + 1 + 7 + 9
 
 
 def test_twelve_cities_of_one_year_have_no_flaws(tmp_path):
-    small = Round(tmp_path, 12, [2020])
+    small = Received(tmp_path, 12, [2020])
     assert pages.planted(small.demo).is_empty()
     assert quarantined(small.cells).is_empty()
     assert small.values()["region_code"].null_count() == 0
