@@ -208,9 +208,11 @@ def sources_withdraw(which: str, lake: str | None) -> None:
 
 
 @main.command()
-@click.argument("kind", type=click.Choice(["assessment", "region-indicator"]))
+@click.argument("kind", type=click.Choice(["ahp", "assessment", "delphi", "region-indicator"]))
 @click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write (default: KIND_YEAR.xlsx here)."
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write (default: KIND_YEAR.xlsx here, of AHP KIND_INDEX.xlsx).",
 )
 @click.option(
     "--year",
@@ -221,16 +223,28 @@ def sources_withdraw(which: str, lake: str | None) -> None:
 )
 @click.option("--index", default="dei", show_default=True, help="Index whose rubric or variables are listed.")
 @click.option("--variable", "variables", multiple=True, help="Variable(s) of a region × indicator page; repeatable.")
+@click.option("--round", "number", type=click.IntRange(1, 9), default=1, show_default=True, help="Delphi round.")
+@click.option("--expert", default="", help="Name or number of the expert (delphi, ahp).")
 @LAKE
 @example("dei template assessment --year 2021 --out scores_2021.xlsx")
-def template(kind: str, out: Path | None, year: int, index: str, variables: tuple[str, ...], lake: str | None) -> None:
+def template(
+    kind: str,
+    out: Path | None,
+    year: int,
+    index: str,
+    variables: tuple[str, ...],
+    number: int,
+    expert: str,
+    lake: str | None,
+) -> None:
     """Write an empty workbook to fill in 填报模板."""
     from dei_pipeline.needs import template_context
     from dei_pipeline.settings import Settings
     from dei_pipeline.sources.templates import write_template
 
-    path = out or Path(f"{kind}_{year}.xlsx")
-    write_template(kind, path, **template_context(Settings.load(lake), kind, index, year, variables))
+    path = out or Path(f"{kind}_{index if kind == 'ahp' else year}.xlsx")
+    context = template_context(Settings.load(lake), kind, index, year, variables, number, expert)
+    write_template(kind, path, **context)
     click.echo(f"{path}: fill it in, then dei ingest {path}")
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from dei_pipeline.methods import framework, observations, regions
+from dei_pipeline.methods import delphi_scores as delphi_methods
+from dei_pipeline.methods import framework, judgements, observations, regions
 from dei_pipeline.methods.corrections import load_corrections
 from dei_pipeline.provenance import Table
 from dei_pipeline.sources import published
@@ -70,6 +71,21 @@ def published_figures(inputs: Inputs) -> Table:
     return published.figures(inputs.scan("raw/cells"), inputs.read("raw/manifests"))
 
 
+@table("core/delphi_scores", needs=["staging/delphi_responses"], files=("variables.csv", *REGION_FILES))
+def delphi_scores(inputs: Inputs) -> Table:
+    reference = inputs.settings.reference
+    return delphi_methods.delphi_scores(
+        inputs.read("staging/delphi_responses"),
+        regions.Regions.load(reference),
+        load_variables(reference / "variables.csv"),
+    )
+
+
+@table("core/ahp_judgements", needs=["staging/ahp_judgements", "core/framework"])
+def ahp_judgements(inputs: Inputs) -> Table:
+    return judgements.complete(inputs.read("staging/ahp_judgements"), inputs.read("core/framework"))
+
+
 def observation_vintages(staging: Sequence[str]) -> TableSpec:
     """`core/observation_vintages` over the staging tables of all layouts."""
 
@@ -99,6 +115,7 @@ def observation_vintages(staging: Sequence[str]) -> TableSpec:
 @table(
     "core/observations",
     needs=["core/observation_vintages", "core/regions", "core/city_lists", "core/tiers", "core/indicator_terms"],
+    uses=["core/delphi_scores"],
     files=("variables.csv",),
 )
 def observed(inputs: Inputs) -> Table:
@@ -109,11 +126,12 @@ def observed(inputs: Inputs) -> Table:
         inputs.read("core/tiers"),
         load_variables(inputs.settings.reference / "variables.csv"),
         inputs.read("core/indicator_terms"),
+        inputs.existing(["core/delphi_scores"]).get("core/delphi_scores"),
     )
 
 
 def tables(staging: Sequence[str]) -> list[TableSpec]:
     """The tables of this layer, given the keys of the staging tables."""
-    values = [key for key in staging if key not in ("staging/pages", "staging/page_cells")]
+    values = [key for key in staging if "__" in key]
     reference = [region_register, clusters, zones, city_lists, nodes, indicator_terms, editions, tiers]
-    return [*reference, published_figures, observation_vintages(values), observed]
+    return [*reference, published_figures, observation_vintages(values), delphi_scores, ahp_judgements, observed]

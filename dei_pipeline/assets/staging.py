@@ -1,10 +1,11 @@
-"""Layer staging: how each page is understood, and one tidy table per layout."""
+"""Layer staging: how each page is understood, one tidy table per layout, and what experts filled in."""
 
 from dataclasses import replace
 
 from dei_pipeline.contracts import python_contracts
 from dei_pipeline.provenance import Table
 from dei_pipeline.settings import Settings
+from dei_pipeline.sources import expert_sheets, expert_tables
 from dei_pipeline.sources import pages as page_tables
 from dei_pipeline.sources.layouts import Layout, load_layouts
 from dei_pipeline.sources.workbook import Reading
@@ -46,6 +47,18 @@ def pages(inputs: Inputs) -> Table:
     return page_tables.pages(_readings(inputs))
 
 
+@table("staging/delphi_responses", needs=["staging/page_cells", "staging/pages"])
+def delphi_responses(inputs: Inputs) -> Table:
+    about = expert_tables.pages_of(inputs.read("staging/pages"), expert_sheets.DELPHI)
+    return expert_tables.delphi_responses(inputs.scan("staging/page_cells", about["sha256"].unique()), about)
+
+
+@table("staging/ahp_judgements", needs=["staging/page_cells", "staging/pages"])
+def ahp_judgements(inputs: Inputs) -> Table:
+    about = expert_tables.pages_of(inputs.read("staging/pages"), expert_sheets.AHP)
+    return expert_tables.ahp_judgements(inputs.scan("staging/page_cells", about["sha256"].unique()), about)
+
+
 def page_table(layout: Layout) -> TableSpec:
     """The staging table of one layout."""
     key = f"staging/{layout.table}"
@@ -63,5 +76,6 @@ def page_table(layout: Layout) -> TableSpec:
 
 
 def tables(settings: Settings) -> list[TableSpec]:
-    """The tables of this layer; one for each layout in `reference/layouts/`."""
-    return [pages, page_cells, *(page_table(layout) for layout in load_layouts(settings.reference / "layouts"))]
+    """The tables of this layer; one for each layout in `reference/layouts/` (`<source>__<page>`)."""
+    forms = [delphi_responses, ahp_judgements]
+    return [pages, page_cells, *forms, *(page_table(layout) for layout in load_layouts(settings.reference / "layouts"))]

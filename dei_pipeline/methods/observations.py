@@ -1,16 +1,17 @@
 """From the values of yearbook pages to harmonised observations: regions, units, corrections, editions, gaps."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import polars as pl
 
 from dei_pipeline.errors import ContractError, MethodError
+from dei_pipeline.methods import delphi_scores
 from dei_pipeline.methods.corrections import CELL_PART, REFERENCE_FILE, Correction, load_corrections, staged
 from dei_pipeline.methods.impute import ladder
+from dei_pipeline.methods.peers import Peers, peer_groups
 from dei_pipeline.methods.reference_basis import PUBLISHED_SCORE
 from dei_pipeline.methods.regions import Regions, match
-from dei_pipeline.methods.tiers import tier
 from dei_pipeline.provenance import QUARANTINE_COLUMNS, Table, make_edges, no_edges, split_source_cell
 from dei_pipeline.sources.layouts import Layout, Unit, Variable, unit_key
 from dei_pipeline.sources.pages import unreadable
@@ -20,7 +21,6 @@ __all__ = ["Correction", "load_corrections", "staged"]  # shared with methods.co
 KEY = ("region_code", "year", "variable")
 VINTAGE_KEY = (*KEY, "edition")
 LOWEST_PRIORITY = 99
-LAST_YEAR = 9999
 REPEAT_TOLERANCE = 1e-9  # relative; the same printed number through another unit factor
 PEER_INDEX = "dei"  # the index whose published tiers group the cities
 OFFICIAL, COMPILED = "official", "compiled"
@@ -375,8 +375,9 @@ def panel(
     tiers: pl.DataFrame,
     variables: Mapping[str, Variable],
     terms: pl.DataFrame,
+    delphi: pl.DataFrame | None = None,
 ) -> Table:
-    """`core/observations` from the vintages; see `observations` and `peer_groups`.
+    """`core/observations` from the vintages and Delphi panels; see `observations` and `peer_groups`.
 
     Args:
         vintage_rows: core/observation_vintages.
@@ -385,29 +386,39 @@ def panel(
         tiers: core/tiers.
         variables: of reference/variables.csv.
         terms: core/indicator_terms.
+        delphi: core/delphi_scores; None where no panel was asked.
     """
     published = _winners(vintage_rows.filter(pl.col("variable") == PUBLISHED_SCORE))
     peers = peer_groups(cities, regions, published, tiers.filter(pl.col("index_id") == PEER_INDEX))
-    return observations(vintage_rows, filled_for(variable_table(variables, terms), terms), peers)
+    return observations(vintage_rows, filled_for(variable_table(variables, terms), terms), peers, delphi)
 
 
-def observations(vintage_rows: pl.DataFrame, variables: pl.DataFrame, peers: Sequence["Peers"]) -> Table:
+def observations(
+    vintage_rows: pl.DataFrame, variables: pl.DataFrame, peers: Sequence[Peers], delphi: pl.DataFrame | None = None
+) -> Table:
     """One value a region, year and variable; gaps are filled by the imputation ladder.
 
-    The latest edition wins, but a value of an official source wins over a compiled one, whatever their editions.
+    The latest edition wins, but a value of an official source wins over a compiled one, whatever their editions. The
+    score of a Delphi panel (its round that counts) wins over any vintage.
 
     Args:
         vintage_rows: rows of core/observation_vintages.
         variables: `variable`, `unit`, `imputation`; those to fill have an imputation other than none.
         peers: the groups that gaps are filled from, each for its own years.
+        delphi: core/delphi_scores.
 
     Returns:
-        Table with key region_code, year, variable. Edges: to the winning vintage (coefficient 1), or to the donors of
-        an imputed value.
+        Table with key region_code, year, variable. Edges: to the winning vintage (coefficient 1), to the round of a
+        Delphi panel (role expert, coefficient 1), or to the donors of an imputed value.
     """
     winners = _winners(vintage_rows).with_columns(method=pl.lit(None, pl.String))
+    scored = delphi_scores.counting(pl.DataFrame(schema=delphi_scores.SCHEMA) if delphi is None else delphi, variables)
+    held = winners.height
+    winners = winners.join(scored, on=KEY, how="anti", maintain_order="left")
     to_fill = variables.filter(pl.col("imputation") != "none").select("variable", "imputation")
-    panel = winners.select(*KEY, "value").filter(pl.col("variable").is_in(to_fill["variable"].implode()))
+    panel = pl.concat([winners.select(*KEY, "value"), scored.select(*KEY, "value")]).filter(
+        pl.col("variable").is_in(to_fill["variable"].implode())
+    )
     asked = panel.select("year", "variable").unique()
     filled = [
         ladder(panel, to_fill, group.cities, targets=_targets(asked, group))
@@ -416,14 +427,22 @@ def observations(vintage_rows: pl.DataFrame, variables: pl.DataFrame, peers: Seq
     ]
     columns = [*KEY, "value", "unit", "status", "edition", "method", "source_id", "source_cell"]
     frame = pl.concat(
-        [winners.select(columns), *(_as_observations(table.frame, variables, columns) for table in filled)]
+        [
+            winners.select(columns),
+            scored.select(columns),
+            *(_as_observations(table.frame, variables, columns) for table in filled),
+        ]
     )
-    edges = make_edges(winners, KEY, "core/observation_vintages", VINTAGE_KEY, "vintage", 1.0)
+    edges = [
+        make_edges(winners, KEY, "core/observation_vintages", VINTAGE_KEY, "vintage", 1.0),
+        make_edges(scored, KEY, "core/delphi_scores", [*KEY, "round"], "expert", 1.0),
+    ]
     return Table(
         frame,
-        pl.concat([edges, *(table.edges for table in filled)]),
+        pl.concat([*edges, *(table.edges for table in filled)]),
         notes={
-            "superseded_vintages": vintage_rows.height - winners.height,
+            "superseded_vintages": vintage_rows.height - held,
+            "yielding_to_delphi": held - winners.height,
             "imputed": sum(table.notes["imputed"] for table in filled),
             "gaps_left": sum(table.notes["left_missing"] for table in filled),
         },
@@ -437,7 +456,7 @@ def _winners(vintage_rows: pl.DataFrame) -> pl.DataFrame:
     return vintage_rows.sort(*KEY, official, published, "edition").unique(KEY, keep="last", maintain_order=True)
 
 
-def _targets(asked: pl.DataFrame, group: "Peers") -> pl.DataFrame:
+def _targets(asked: pl.DataFrame, group: Peers) -> pl.DataFrame:
     years = asked.filter(pl.col("year").is_between(group.first_year, group.last_year))
     return years.join(group.cities.select("region_code"), how="cross").select(KEY)
 
@@ -446,44 +465,3 @@ def _as_observations(rows: pl.DataFrame, variables: pl.DataFrame, columns: Seque
     nothing = [pl.lit(None, pl.String).alias(name) for name in ("edition", "source_id", "source_cell")]
     units = variables.select("variable", "unit")
     return rows.join(units, on="variable", how="left").with_columns(*nothing).select(columns).cast({"year": pl.Int32})
-
-
-@dataclass(frozen=True)
-class Peers:
-    """Cities with the groups their gaps are filled from, for a span of years.
-
-    Attributes:
-        cities: `region_code`, `tier_id` (may be null), `province_code`.
-        first_year, last_year: years whose gaps are filled from these groups, inclusive.
-    """
-
-    cities: pl.DataFrame
-    first_year: int
-    last_year: int
-
-
-def peer_groups(
-    cities: Sequence[str], regions: pl.DataFrame, published_scores: pl.DataFrame, tiers: pl.DataFrame
-) -> tuple[Peers, ...]:
-    """Peers by province, and for years after a published edition by the tier it gave (never by this run's own result).
-
-    Args:
-        cities: region codes to fill.
-        regions: `region_code`, `parent_code`.
-        published_scores: `region_code`, `year`, `value`: scores that a report published.
-        tiers: tiers of the index, highest first, with `tier_id` and `lower`.
-    """
-    base = pl.DataFrame({"region_code": sorted(set(cities))}, schema={"region_code": pl.String}).join(
-        regions.select("region_code", pl.col("parent_code").alias("province_code")).unique("region_code", keep="last"),
-        on="region_code",
-        how="left",
-    )
-    plain = base.with_columns(tier_id=pl.lit(None, pl.String))
-    if not published_scores.height:
-        return (Peers(plain, 0, LAST_YEAR),)
-    latest = published_scores.filter(pl.col("year") == pl.col("year").max())
-    given = latest.select("region_code").with_columns(
-        tier_id=pl.Series(list(tier(latest["value"].to_numpy(), tiers)), dtype=pl.String)
-    )
-    published = int(latest["year"][0])
-    return Peers(plain, 0, published), Peers(base.join(given, on="region_code", how="left"), published + 1, LAST_YEAR)

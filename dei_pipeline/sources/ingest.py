@@ -281,9 +281,9 @@ def ingest(
         except DeiError as error:
             report.append(Received(name, "left", reason=str(error)))
             continue
-        layouts = tuple(dict.fromkeys(page["layout"] for page in known))
-        why = "" if known else "; ".join(dict.fromkeys(f"{p['sheet']}: {p['reason']}" for p in pages if p["reason"]))
-        report.append(Received(name, outcome, sha256, format, layouts, why))
+        kinds = tuple(dict.fromkeys(page.get("kind") or page["layout"] for page in known))
+        why = "; ".join(dict.fromkeys(f"{p['sheet']}: {p['reason']}" for p in known or pages if p["reason"]))
+        report.append(Received(name, outcome, sha256, format, kinds, why))
     return report
 
 

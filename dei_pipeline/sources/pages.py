@@ -11,7 +11,8 @@ from dei_pipeline.contracts import python_contracts
 from dei_pipeline.errors import ContractError, NothingToDo
 from dei_pipeline.provenance import Table
 from dei_pipeline.sources.decode import decode, with_address
-from dei_pipeline.sources.layouts import Layout, load_layouts, load_reference
+from dei_pipeline.sources.expert_sheets import KINDS, read_expert_sheets
+from dei_pipeline.sources.layouts import Layout, Reference, load_layouts, load_reference
 from dei_pipeline.sources.workbook import Reading, quarantined, read_file, staging_values
 
 
@@ -30,8 +31,19 @@ def readings(cells: pl.DataFrame, manifests: pl.DataFrame, reference: Path) -> l
         if manifest is None:
             continue
         known = manifest | {"source_id": None if manifest["source_id"] == "unknown" else manifest["source_id"]}
-        found.append(read_file(rows, known, layouts, shared))
+        found.append(_read(rows, known, layouts, shared))
     return found
+
+
+def _read(cells: pl.DataFrame, manifest: Mapping[str, Any], layouts: Sequence[Layout], reference: Reference) -> Reading:
+    """The reading of one file: sheets that experts filled in by their form, the others by the layouts."""
+    forms, others = read_expert_sheets(cells, manifest, reference)
+    if not others.height:
+        return forms
+    pages = read_file(others, manifest, layouts, reference)
+    if not forms.pages.height:
+        return pages
+    return Reading(pl.concat([forms.pages, pages.pages]), pl.concat([forms.page_cells, pages.page_cells]))
 
 
 def pages(found: Sequence[Reading]) -> Table:
@@ -41,14 +53,16 @@ def pages(found: Sequence[Reading]) -> Table:
 
 
 def page_cells(found: Sequence[Reading], manifests: pl.DataFrame) -> Table:
-    """`staging/page_cells`: every non-empty cell with its role; quarantined: cells of pages that no layout explains."""
+    """`staging/page_cells`: every non-empty cell with its role.
+
+    Quarantined: cells of pages that no layout explains, and of expert sheets what cannot be used.
+    """
     schema = python_contracts()["staging/page_cells"].schema
     frames = [reading.page_cells.select(list(schema)) for reading in found]
     files = dict(manifests.select("sha256", "file").iter_rows())
     frame = pl.concat([pl.DataFrame(schema=schema), *frames])
-    unexplained = frame.filter(pl.col("layout").is_null()).with_columns(
-        file=pl.col("sha256").replace_strict(files, return_dtype=pl.String)
-    )
+    own = pl.col("layout").is_null() | pl.col("layout").is_in(list(KINDS))
+    unexplained = frame.filter(own).with_columns(file=pl.col("sha256").replace_strict(files, return_dtype=pl.String))
     aside = quarantined(unexplained)
     return Table(
         frame,
@@ -110,9 +124,8 @@ def values(cells: pl.LazyFrame, about: pl.DataFrame, layout: Layout) -> Table:
 def unreadable(cells: pl.LazyFrame, about: pl.DataFrame, corrections: Iterable[_Corrects]) -> pl.DataFrame:
     """Quarantined cells that a correction names, in the columns of a staging table, `value` null."""
     named = [correction.source_cell for correction in corrections]
-    rows = cells.filter(
-        (pl.col("role") == "quarantined") & pl.col("source_cell").is_in(named) & pl.col("layout").is_not_null()
-    )
+    by_layout = pl.col("layout").is_not_null() & ~pl.col("layout").is_in(list(KINDS))
+    rows = cells.filter((pl.col("role") == "quarantined") & pl.col("source_cell").is_in(named) & by_layout)
     found = rows.collect(engine="in-memory").join(
         about.select("sha256", "sheet", "block", "edition", "source_id"), on=["sha256", "sheet", "block"], how="left"
     )
@@ -139,19 +152,22 @@ def one_reading(
     digest = hashlib.sha256(content).hexdigest()
     cells = with_address(decode(content, name).cells, digest)
     manifest = {"sha256": digest, "file": name, "year_from": "sidecar" if said.get("year") else None, **said}
-    return cells, manifest, read_file(cells, manifest, load_layouts(reference / "layouts"), load_reference(reference))
+    return cells, manifest, _read(cells, manifest, load_layouts(reference / "layouts"), load_reference(reference))
 
 
 def recogniser(reference: Path) -> Callable[[bytes, str, dict[str, Any]], tuple[str, list[dict[str, Any]]]]:
-    """What `ingest` asks about a file: its format, and its pages with layout, source and producer."""
+    """What `ingest` asks about a file: its format, and its pages with layout, kind, source and producer."""
     layouts, shared = load_layouts(reference / "layouts"), load_reference(reference)
     producers = {layout.table: f"{layout.producer_zh} {layout.producer_en}".strip() for layout in layouts}
 
     def recognise(content: bytes, name: str, said: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
         decoded = decode(content, name)
         digest = hashlib.sha256(content).hexdigest()
-        reading = read_file(with_address(decoded.cells, digest), {**said, "sha256": digest}, layouts, shared)
-        pages = [page | {"producer": producers.get(page["layout"])} for page in reading.pages.to_dicts()]
+        reading = _read(with_address(decoded.cells, digest), {**said, "sha256": digest}, layouts, shared)
+        pages = [
+            page | {"producer": producers.get(page["layout"]), "kind": KINDS.get(page["layout"], page["layout"])}
+            for page in reading.pages.to_dicts()
+        ]
         return decoded.format, pages
 
     return recognise

@@ -10,8 +10,58 @@ import xlsxwriter
 from xlsxwriter.workbook import Workbook
 
 from dei_pipeline.errors import DeiError
+from dei_pipeline.sources.expert_sheets import BASIS, FAMILIARITY, HELP_TITLE
 
 HELP_SHEET = "说明 how to fill in"
+MAX_SHEET_NAME = 31
+AHP_HELP: tuple[tuple[str, str], ...] = (
+    ("先在每张表的“专家”后填写姓名或编号。", "First your name or number beside «expert», on every sheet."),
+    (
+        "只填对角线以上的白色格：行指标相对列指标有多重要。",
+        "Fill in the white cells above the diagonal: how much more the row counts than the column.",
+    ),
+    ("1 = 行与列同等重要。", "1 = row and column count the same."),
+    ("3 = 行比列稍微重要；5 = 明显重要。", "3 = the row counts moderately more than the column; 5 = strongly."),
+    ("7 = 强烈重要；9 = 极端重要。", "7 = very strongly; 9 = extremely."),
+    ("2、4、6、8 = 介于两者之间。", "2, 4, 6, 8 = in between."),
+    (
+        "列比行重要时填倒数：1/3、1/5、1/7、1/9 等。",
+        "Where the column counts more: the reciprocal, 1/3, 1/5, 1/7, 1/9 …",
+    ),
+    ("对角线以下可留空；若填写须为倒数。", "Below the diagonal: leave empty, or the reciprocal."),
+    (
+        "请前后一致：A 比 B 重要、B 比 C 重要，则 A 比 C 重要。CR ≥ 0.1 的矩阵不被采用。",
+        "Be consistent (A over B, B over C: A over C): a matrix with CR ≥ 0.1 is not used.",
+    ),
+    ("不要改动标题和指标名称。", "Keep the title and the names of the indicators."),
+)
+DELPHI_HELP: tuple[tuple[str, str], ...] = (
+    (
+        "先在“专家”后填写姓名或编号；各轮须一致。",
+        "First your name or number beside «expert», the same in each round.",
+    ),
+    (
+        "熟悉程度 Cs：0 不了解 … 1 非常熟悉。逐列填写。",
+        "Familiarity Cs: 0 not at all … 1 very well. For each column.",
+    ),
+    (
+        "判断依据 Ca：0 直觉 … 1 实践经验和理论分析。逐列填写。",
+        "Basis Ca: 0 intuition … 1 practice and analysis. For each column.",
+    ),
+    (
+        "每个城市每项打 0–100 分，可用小数；不了解的留空，不要填 0。",
+        "0 to 100 by city and item, decimals allowed; empty if you cannot say, no 0.",
+    ),
+    ("“上轮反馈”供参考，不要改动。", "«Previous round» is for your information: leave it as it is."),
+    (
+        "一位专家一轮一张工作表，可分文件，也可放在同一文件。",
+        "One sheet per expert and round, in one file or several.",
+    ),
+    (
+        "不要改动标题中的年份和轮次、表头和地区代码。",
+        "Keep year and round in the title, the header and the region codes.",
+    ),
+)
 ASSESSMENT_HEADER: tuple[tuple[str, int], ...] = (  # header cell, column width
     ("地区代码\nregion_code", 12),
     ("地区\nregion", 14),
@@ -29,15 +79,17 @@ def write_template(kind: str, path: Path, **context: Any) -> Path:
     """Path of the workbook written.
 
     Args:
-        kind: "region-indicator" or "assessment".
+        kind: "region-indicator", "assessment", "delphi" or "ahp".
         path: where to write; the folder is made, an existing file is replaced.
-        **context: arguments of `write_region_indicator` or `write_assessment`.
+        **context: arguments of the kind's writer, `write_region_indicator`, `write_assessment` …
 
     Raises:
         DeiError: no such kind, or the context lacks something the kind needs.
     """
     writers: dict[str, Callable[..., None]] = {
+        "ahp": write_ahp,
         "assessment": write_assessment,
+        "delphi": write_delphi,
         "region-indicator": write_region_indicator,
     }
     if kind not in writers:
@@ -174,6 +226,105 @@ def write_assessment(
     )
 
 
+def write_delphi(
+    book: Workbook,
+    *,
+    year: int,
+    items: pl.DataFrame,
+    regions: pl.DataFrame,
+    round: int = 1,
+    expert: str = "",
+    feedback: pl.DataFrame | None = None,
+    title: str = "城市德尔菲评分表",
+) -> None:
+    """Nothing; adds one expert's sheet of a Delphi round: familiarity and basis by item, scores by city and item.
+
+    Args:
+        book: the open workbook.
+        year: year judged, printed in the title as «(2020年)».
+        items: `item`, `name_zh`.
+        regions: `region_code`, `name_zh` in the wanted order.
+        round: number of the round, from 1, printed in the title as «第1轮».
+        expert: filled in when given.
+        feedback: `region_code`, `item`, `median`, `iqr` of the round before, shown beside the scores.
+        title: title before the year.
+    """
+    _need(items, ["item", "name_zh"], "items")
+    _need(regions, ["region_code", "name_zh"], "regions")
+    formats, n = _formats(book), items.height
+    sheet = book.add_worksheet(f"{year} 第{round}轮")
+    sheet.write_string(0, 0, f"{title}({year}年) 第{round}轮", formats["title"])
+    sheet.write_string(1, 0, "专家 expert", formats["label"])
+    sheet.write_string(1, 1, expert, formats["input"])
+    heads = [f"{zh}\n{item}" for item, zh in items.select("item", "name_zh").iter_rows()]
+    before = [f"上轮反馈 previous round\n{zh}" for zh in items["name_zh"]] if feedback is not None else []
+    sheet.write_row(2, 0, ["地区代码\nregion_code", "地区\nregion", *heads, *before], formats["header"])
+    for row, label in enumerate((FAMILIARITY, BASIS), start=3):
+        sheet.write_blank(row, 0, None, formats["label"])
+        sheet.write_string(row, 1, label, formats["label"])
+    sheet.write_column(5, 0, regions["region_code"].to_list(), formats["label"])
+    sheet.write_column(5, 1, regions["name_zh"].to_list(), formats["label"])
+    if feedback is not None:
+        told = {(code, item): f"中位数 {median:g}，四分位差 {iqr:g}" for code, item, median, iqr in
+                feedback.select("region_code", "item", "median", "iqr").iter_rows()}  # fmt: skip
+        for column, item in enumerate(items["item"], start=2 + n):
+            texts = [told.get((code, item), "") for code in regions["region_code"]]
+            sheet.write_column(5, column, texts, formats["label"])
+    share = {"validate": "decimal", "criteria": "between", "minimum": 0, "maximum": 1}
+    share |= {"error_title": "0–1", "error_message": "请填 0 至 1 之间的数。From 0 to 1."}
+    score = {"validate": "decimal", "criteria": "between", "minimum": 0, "maximum": 100}
+    score |= {"error_title": "0–100", "error_message": "请填 0 至 100 之间的分数；不评分留空。From 0 to 100, or empty."}
+    sheet.data_validation(3, 2, 4, 1 + n, share)
+    sheet.data_validation(5, 2, max(5, 4 + regions.height), 1 + n, score)
+    sheet.set_row(2, 45)
+    sheet.set_column(0, 0, 12)
+    sheet.set_column(1, 1, 26)
+    sheet.set_column(2, 1 + n + len(before), 24)
+    sheet.freeze_panes(5, 2)
+    _help(book, DELPHI_HELP)
+
+
+def write_ahp(
+    book: Workbook, *, index: str, index_name: str, edition: str, children: pl.DataFrame, expert: str = ""
+) -> None:
+    """Nothing; adds one sheet for each node whose children are compared: a square matrix, the diagonal filled with 1.
+
+    Args:
+        book: the open workbook.
+        index: id of the index.
+        index_name: its Chinese name.
+        edition: edition of the index.
+        children: `parent_id`, `parent_name_zh`, `node_id`, `name_zh`, a row per child in the wanted order.
+        expert: filled into every sheet when given.
+    """
+    _need(children, ["parent_id", "parent_name_zh", "node_id", "name_zh"], "children")
+    formats = _formats(book)
+    groups = children.partition_by("parent_id", maintain_order=True)
+    for number, group in enumerate(groups, start=1):
+        parent, parent_name = group.select("parent_id", "parent_name_zh").row(0)
+        sheet = book.add_worksheet(f"{number} {parent}"[:MAX_SHEET_NAME])
+        title = f"AHP 判断矩阵 judgement matrix: {index_name} ({index}) › {parent_name} ({parent})"
+        sheet.write_string(0, 0, title, formats["title"])
+        for row, (label, text) in enumerate((("专家 expert", expert), ("版本 edition", edition)), start=1):
+            sheet.write_string(row, 0, label, formats["label"])
+            sheet.write_string(row, 1, text, formats["input"])
+        heads = [f"{zh}\n{node}" for node, zh in group.select("node_id", "name_zh").iter_rows()]
+        sheet.write_row(4, 0, ["指标\nindicator", *heads], formats["header"])
+        limits = {"validate": "decimal", "criteria": "between", "minimum": 0.11, "maximum": 9}
+        limits |= {"error_title": "1/9 … 9", "error_message": "请填 1–9 或其倒数。1 to 9 or a reciprocal."}
+        for at, head in enumerate(heads):
+            sheet.write_string(5 + at, 0, head, formats["header"])
+            for column in range(len(heads)):
+                sheet.write_blank(5 + at, 1 + column, None, formats["judgement" if column > at else "label"])
+            sheet.write_number(5 + at, 1 + at, 1, formats["label"])
+            if at + 1 < len(heads):
+                sheet.data_validation(5 + at, 2 + at, 5 + at, len(heads), limits)
+        sheet.set_row(4, 45)
+        sheet.set_column(0, len(heads), 24)
+        sheet.freeze_panes(5, 1)
+    _help(book, AHP_HELP)
+
+
 def _need(frame: pl.DataFrame, columns: Sequence[str], what: str) -> None:
     missing = [column for column in columns if column not in frame.columns]
     if missing:
@@ -196,6 +347,8 @@ def _formats(book: Workbook) -> dict[str, Any]:
             }
         ),
         "label": book.add_format({"border": 1, "bg_color": "#F2F2F2"}),
+        "input": book.add_format({"border": 1}),
+        "judgement": book.add_format({"border": 1, "num_format": "# ?/?"}),
     }
 
 
@@ -204,7 +357,7 @@ def _help(book: Workbook, lines: Sequence[tuple[str, str]]) -> None:
     sheet = book.add_worksheet(HELP_SHEET)
     header = book.add_format({"bold": True})
     wrap = book.add_format({"text_wrap": True, "valign": "top"})
-    sheet.write_row(0, 0, ["填写说明", "How to fill in"], header)
+    sheet.write_row(0, 0, [HELP_TITLE, "How to fill in"], header)
     for row, pair in enumerate(lines, start=1):
         sheet.write_row(row, 0, pair, wrap)
     sheet.set_column(0, 1, 60)
