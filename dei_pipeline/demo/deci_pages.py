@@ -147,7 +147,7 @@ def retail(deci: Deci, year: int) -> Page:
 
 def _shown(deci: Deci, frame: pl.DataFrame, year: int, columns: Sequence[Column]) -> list[list[Any]]:
     """Printed values of each city, gaps as marked."""
-    gaps = {(c, v): text for c, v, text in planted(deci).filter(year=year).drop("year").iter_rows()}
+    gaps = {(code, v): text for code, at, v, text in planted(deci).iter_rows() if at == year}
     shows = [(c.variable, c.show) for c in columns]
     return [
         [gaps.get((code, v), show(number)) for (v, show), number in zip(shows, numbers, strict=True)]
@@ -216,27 +216,28 @@ def _years(deci: Deci, variable: str) -> pl.DataFrame:
 # -- experts -----------------------------------------------------------------------------------------------------------
 def delphi_round(deci: Deci, year: int, number: int) -> dict[str, Page]:
     """One round of a year: a filled-in sheet per expert, cities by code."""
-    scores = deci.delphi.filter(year=year, round=number).join(deci.cities, on="region_code")
     items = deci.framework.leaves.filter(source_kind="delphi").select("node_id", "name_zh").rows()
     ids = [item for item, _ in items]
+    names = deci.cities.select("region_code", "name_zh")
+    scores = deci.delphi.filter(year=year, round=number).pivot(
+        "item", index=["expert_id", "region_code"], values="score"
+    )
+    scores = scores.join(names, on="region_code").sort("expert_id", "region_code")
+    said = {(expert, item): pair for expert, item, *pair in deci.authority.iter_rows()}
     head = ["地区代码\nregion_code", "地区\nregion", *(f"{zh}\n{item}" for item, zh in items)]
-    pages = {}
-    for (expert,), rows in scores.partition_by("expert_id", as_dict=True, maintain_order=True).items():
-        own = deci.authority.filter(expert_id=str(expert))
-        said = {item: pair for item, *pair in own.select("item", "familiarity", "basis").iter_rows()}
-        wide = rows.pivot("item", index=["region_code", "name_zh"], values="score").sort("region_code")
-        top: list[list[Any]] = [
-            [f"城市德尔菲评分表({year}年) 第{number}轮"],
-            ["专家 expert", str(expert)],
-            [SYNTHETIC],
-            head,
-            [None, FAMILIARITY, *(said[item][0] for item in ids)],
-            [None, BASIS, *(said[item][1] for item in ids)],
-        ]
-        pages[str(expert)] = Page(
-            [*top, *(list(row) for row in wide.select("region_code", "name_zh", *ids).iter_rows())]
-        )
-    return pages
+    pages: dict[str, list[list[Any]]] = {}
+    for expert, *row in scores.select("expert_id", "region_code", "name_zh", *ids).iter_rows():
+        if expert not in pages:
+            pages[expert] = [
+                [f"城市德尔菲评分表({year}年) 第{number}轮"],
+                ["专家 expert", expert],
+                [SYNTHETIC],
+                head,
+                [None, FAMILIARITY, *(said[expert, item][1] for item in ids)],
+                [None, BASIS, *(said[expert, item][0] for item in ids)],
+            ]
+        pages[expert].append(row)
+    return {expert: Page(rows) for expert, rows in pages.items()}
 
 
 def judgements(deci: Deci) -> Iterable[tuple[str, Page]]:
