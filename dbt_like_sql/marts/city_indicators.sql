@@ -10,9 +10,10 @@ indicators as (
         terms.kind,
         terms.unit,
         terms.scale,
+        terms.transform,
         count(*) as parts_expected
     from terms
-    group by terms.indicator_id, terms.kind, terms.unit, terms.scale
+    group by terms.indicator_id, terms.kind, terms.unit, terms.scale, terms.transform
 ),
 
 summed as (
@@ -37,34 +38,42 @@ derived as (
     select
         summed.*,
         indicators.unit,
+        indicators.transform,
         indicators.parts_expected,
         case
             when summed.parts < indicators.parts_expected then null
             when indicators.kind = 'ratio' then indicators.scale * summed.numerator / nullif(summed.denominator, 0)
             when indicators.kind = 'rubric' then indicators.scale * summed.points / nullif(summed.max_points, 0)
             else indicators.scale * summed.total
-        end as value
+        end as plain_value
     from summed
     inner join indicators on summed.indicator_id = indicators.indicator_id
 ),
 
+transformed as (
+    select
+        derived.*,
+        case when derived.transform = 'log1p' then ln(1 + derived.plain_value) else derived.plain_value end as value
+    from derived
+),
+
 final as (
     select
-        derived.region_code,
-        derived.year,
-        derived.indicator_id,
-        derived.value,
-        derived.unit,
+        transformed.region_code,
+        transformed.year,
+        transformed.indicator_id,
+        transformed.value,
+        transformed.unit,
         case
-            when derived.value is null then 'missing'
-            when derived.has_imputed then 'imputed'
-            when derived.has_expert then 'expert'
-            when derived.has_corrected then 'corrected'
+            when transformed.value is null then 'missing'
+            when transformed.has_imputed then 'imputed'
+            when transformed.has_expert then 'expert'
+            when transformed.has_corrected then 'corrected'
             else 'reported'
         end as status,
-        derived.parts,
-        derived.parts_expected
-    from derived
+        transformed.parts,
+        transformed.parts_expected
+    from transformed
 )
 
 select * from final

@@ -1,12 +1,21 @@
 """Layer index: for every framework file the composite-index engine, each intermediate a table of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from dei_pipeline.contracts import Contract, python_contracts
 from dei_pipeline.errors import ReferenceFileError
-from dei_pipeline.methods import composite, leaf_steps, leaves, reference_basis, thresholds, weight_tables
+from dei_pipeline.methods import (
+    composite,
+    judgements,
+    leaf_steps,
+    leaves,
+    reference_basis,
+    robustness_tables,
+    thresholds,
+    weight_tables,
+)
 from dei_pipeline.methods.framework import Framework, load, load_all
 from dei_pipeline.methods.index_tables import THRESHOLDS, before, steps_of
 from dei_pipeline.methods.leaf_steps import PANEL_IMPUTERS
@@ -44,6 +53,7 @@ def index_tables(framework: Framework, grains: Mapping[str, Sequence[str]]) -> l
     makers += [expert_weights_table] if judged(framework) else []
     makers += [weights_table, scores_table, ranks_table, node_ranks_table]
     makers += [types_table] if framework.types.height else []
+    makers += ROBUSTNESS_MAKERS if framework.choices.robustness else []
     return [maker(framework, grains) for maker in makers]
 
 
@@ -167,8 +177,6 @@ def expert_weights_table(framework: Framework, _: Mapping[str, Sequence[str]]) -
 
     @declared(framework, "expert_weights", needs=["core/ahp_judgements"])
     def expert_weights(inputs: Inputs) -> Table:
-        from dei_pipeline.methods import judgements
-
         return judgements.expert_weights(read_framework(inputs, file), inputs.read("core/ahp_judgements"))
 
     return expert_weights
@@ -229,6 +237,75 @@ def types_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSp
         return composite.types(read_framework(inputs, file), inputs.read(scores), inputs.read(ranks))
 
     return types
+
+
+def year_parents(framework: Framework) -> tuple[str, ...]:
+    normalised, weights, scores, ranks = (
+        f"index/{framework.index_id}_{name}" for name in ("normalised", "weights", "scores", "ranks")
+    )
+    return normalised, THRESHOLDS, weights, scores, ranks
+
+
+def one_by_one(
+    inputs: Inputs, file: str, parents: Sequence[str], make: Callable[[Framework, robustness_tables.Year], Table]
+) -> Table:
+    """A table of robustness, each year by itself; years without a composite are left out."""
+    index = read_framework(inputs, file)
+    years = robustness_tables.years_of(index, *(inputs.read(key) for key in parents[:4]))
+    return concat_tables([make(index, year) for year in years])
+
+
+def robustness_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
+    file, parents = framework.file, year_parents(framework)
+
+    @declared(framework, "robustness", needs=[*parents[:4], "core/framework"], split="year")
+    def robustness(inputs: Inputs) -> Table:
+        return one_by_one(inputs, file, parents, robustness_tables.robustness)
+
+    return robustness
+
+
+def probabilities_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
+    file, parents, own = framework.file, year_parents(framework), f"index/{framework.index_id}_robustness"
+
+    @declared(framework, "probabilities", needs=[*parents[:4], own], split="year")
+    def probabilities(inputs: Inputs) -> Table:
+        return one_by_one(inputs, file, parents, robustness_tables.probabilities)
+
+    return probabilities
+
+
+def sensitivities_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
+    file, parents = framework.file, year_parents(framework)
+
+    @declared(framework, "sensitivities", needs=[*parents, "core/framework"], split="year")
+    def sensitivities(inputs: Inputs) -> Table:
+        return one_by_one(inputs, file, parents, robustness_tables.sensitivities)
+
+    return sensitivities
+
+
+def removals_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
+    file, parents = framework.file, year_parents(framework)
+
+    @declared(framework, "removals", needs=[*parents, "core/framework"], split="year")
+    def removals(inputs: Inputs) -> Table:
+        return one_by_one(inputs, file, parents, robustness_tables.removals)
+
+    return removals
+
+
+def correlations_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
+    file, scores = framework.file, f"index/{framework.index_id}_scores"
+
+    @declared(framework, "correlations", needs=[scores], split="year")
+    def correlations(inputs: Inputs) -> Table:
+        return robustness_tables.correlations(read_framework(inputs, file), inputs.read(scores))
+
+    return correlations
+
+
+ROBUSTNESS_MAKERS = [robustness_table, probabilities_table, sensitivities_table, removals_table, correlations_table]
 
 
 @table(

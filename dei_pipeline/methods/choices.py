@@ -109,6 +109,7 @@ class Robustness:
         threshold: half width of the uniform factor on thresholds.
         input_error: relative standard deviation of the leaf scores.
         top: numbers k whose top-k probability is published.
+        sobol: rows of the Sobol' design, a power of two; the index is computed sobol · (factors + 2) times.
     """
 
     replications: int = 1000
@@ -120,6 +121,7 @@ class Robustness:
     threshold: float = 0.1
     input_error: float = 0.0
     top: tuple[int, ...] = (3, 10)
+    sobol: int = 128
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,9 @@ def scores(framework: Framework, normalised: pl.DataFrame, weights: pl.DataFrame
         raise MethodError(f"{table_of(framework, 'weights')} lacks node {lacking[0]}", "recompute the weights")
     cells = normalised.select(CELL).unique().sort(CELL)
     leaves = normalised.rename({"indicator_id": "node_id"})
-    result = tree(framework, matrix(cells, leaves, framework.leaf_ids, "score"), weight_of)
+    result = tree(
+        framework, matrix(cells, leaves, framework.leaf_ids, "score"), weight_of, groups=cells["year"].to_numpy()
+    )
 
     n, m = result.score.shape
     node = np.tile(np.arange(m), n)

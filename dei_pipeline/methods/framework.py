@@ -159,6 +159,11 @@ class Framework:
         """Children of a node, in file order."""
         return tuple(self.nodes.filter(pl.col("parent_id") == node_id)["node_id"].to_list())
 
+    def with_weights(self, weights: Mapping[str, float]) -> "Framework":
+        """The framework with other weights within the parent, by node id; nodes left out keep theirs."""
+        given = pl.col("node_id").replace_strict(dict(weights), default=None, return_dtype=pl.Float64)
+        return replace(self, nodes=self.nodes.with_columns(weight=pl.coalesce(given, "weight")))
+
     def with_choice(self, setting: str, value: Any) -> "Framework":
         """The framework with one choice of method changed, all else as it is: to replay the index.
 

@@ -141,7 +141,8 @@ def _rule(name: str, node_id: str, block: Any, direction: str) -> tuple[str, dic
         if block.get(key) is None:
             raise ReferenceFileError(f"{name}, {where}: rule {rule} needs {key}", f"add {key}")
     given = {k: _given(name, where, k, block[k]) for k in statistical.given}
-    over = {"over": one_of(name, node_id, "over", block.get("over", _over(rule)), frozenset(SPANS))}
+    spans = frozenset(SPANS) if statistical.parameters else frozenset({"year", "panel"})
+    over = {"over": one_of(name, node_id, "over", block.get("over", _over(rule)), spans)}
     options = {k: _option(name, where, k, block[k]) for k in statistical.options if block.get(k) is not None}
     return rule, over | given | {k: options.pop(k) for k in ("cap",) if k in options}, options
 

@@ -29,7 +29,8 @@ from dei_pipeline.methods.index_tables import (
 from dei_pipeline.methods.normalise import derivative, fit, flags, saturation, slopes, threshold
 from dei_pipeline.methods.normalise import score as score_of
 from dei_pipeline.methods.normalise_rules import RULES
-from dei_pipeline.methods.thresholds import SPREADS, given_numbers
+from dei_pipeline.methods.statistics import constant
+from dei_pipeline.methods.thresholds import given_numbers, needs_spread
 from dei_pipeline.methods.tiers import evenness
 from dei_pipeline.provenance import Table, make_edges, row_key
 
@@ -250,8 +251,8 @@ def _by_statistics(
         present = raw[span][~np.isnan(raw[span])]
         if not present.size:
             continue
-        if limit["over"] == "year" and rule.parameters:
-            if SPREADS & (set(rule.parameters) - set(rule.given)) and np.ptp(present) == 0:
+        if limit["over"] == "year" or not rule.parameters:
+            if needs_spread(rule) and constant(present):
                 flag[span] = np.where(np.isnan(raw[span]), "", CONSTANT)
                 continue
             rows = part.filter(pl.Series(span)).drop_nulls("value")

@@ -7,14 +7,14 @@ compared [methodology §3.1]; a rule that compares the regions of one year with 
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from dei_pipeline.errors import MethodError
 from dei_pipeline.methods.framework import Framework
 from dei_pipeline.methods.index_tables import LEAF, before, by_indicator, definition, table_of
 from dei_pipeline.methods.normalise import fit
-from dei_pipeline.methods.normalise_rules import RULES
+from dei_pipeline.methods.normalise_rules import RULES, Rule
+from dei_pipeline.methods.statistics import constant
 from dei_pipeline.methods.treat import winsorised_max
 from dei_pipeline.provenance import Table, make_edges, no_edges
 
@@ -105,13 +105,18 @@ def _fitted(
     raw = rows["value"].to_numpy()
     if leaf["over"] == "year" or not rule.parameters:
         computed[node] = {}
-    elif SPREADS & (set(rule.parameters) - set(rule.given)) and np.ptp(raw) == 0:
+    elif needs_spread(rule) and constant(raw):
         notes["constant"].append(node)
         return
     else:
         computed[node] = fit(leaf["rule"], raw, leaf["direction"], node, **given_numbers(leaf, rows))
     child = [pl.lit(framework.edition), pl.lit(node)]
     edges.append(make_edges(rows, child, before(framework), LEAF, "group"))
+
+
+def needs_spread(rule: Rule) -> bool:
+    """Whether a rule has no score for regions that are all equal: it compares them with one another."""
+    return not rule.parameters or bool(SPREADS & (set(rule.parameters) - set(rule.given)))
 
 
 def given_numbers(leaf: Mapping[str, Any], rows: pl.DataFrame) -> dict[str, float]:
