@@ -348,7 +348,9 @@ def test_statistics_and_web_figures_are_read_back_as_the_model_made_them(receive
 
 def test_expert_scores_are_read_back_as_the_model_made_them(received):
     read = expert_tables.delphi_responses(received.cells.lazy(), expert_tables.pages_of(received.pages, DELPHI)).frame
-    read = read.rename({"judgement_basis": "basis"}).with_columns(pl.col("item").str.split("\n").list.last())
+    read = read.rename({"code_hint": "region_code", "judgement_basis": "basis"}, strict=False).with_columns(
+        pl.col("item").str.split("\n").list.last()
+    )
     made = received.deci.delphi.drop_nulls("score").join(received.deci.authority, on=["expert_id", "item"])
     columns = ["year", "round", "expert_id", "region_code", "item", "score", "familiarity", "basis"]
     assert_frame_equal(read.select(columns), made.select(columns), check_row_order=False)
