@@ -16,7 +16,7 @@ def all_tables(settings: Settings) -> list[TableSpec]:
     pages = staging.tables(settings)
     base = [*raw.TABLES, *pages, *core.tables([spec.key for spec in pages])]
     grains = {spec.key: spec.contract.grain for spec in base} | mart_grains(settings)
-    python = [*base, *index.tables(settings, grains), *release.TABLES]
+    python = [*base, *index.tables(settings, grains), *release.tables(settings)]
     models = load_models(settings, {spec.key: spec.contract.grain for spec in python})
     return in_order([*python, *models])
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dei_pipeline.contracts import Contract, python_contracts
+from dei_pipeline.contracts import Column, Contract, python_contracts
 from dei_pipeline.errors import ReferenceFileError
 from dei_pipeline.methods import (
     composite,
@@ -65,13 +65,22 @@ def judged(framework: Framework) -> bool:
 def contract(framework: Framework, name: str) -> Contract:
     """The contract of one table of an index: the template of that name, scores bounded as its rules bound them."""
     template = python_contracts()[f"index/{name}"]
-    columns = tuple(
+    title = f"{framework.index_id.upper()} {framework.name_zh}"
+    text = f"{title}: {template.description}"
+    return replace(
+        template,
+        key=f"index/{framework.index_id}_{name}",
+        description=text,
+        columns=bounded_columns(template, framework),
+    )
+
+
+def bounded_columns(template: Contract, framework: Framework) -> tuple[Column, ...]:
+    """The columns of a template, those that hold scores bounded as the index's rules bound them."""
+    return tuple(
         replace(column, checks=framework.score_bounds) if column.name in BOUNDED_COLUMNS else column
         for column in template.columns
     )
-    title = f"{framework.index_id.upper()} {framework.name_zh}"
-    text = f"{title}: {template.description}"
-    return replace(template, key=f"index/{framework.index_id}_{name}", description=text, columns=columns)
 
 
 def declared(framework: Framework, name: str, **kinds: Any) -> Any:

@@ -324,7 +324,12 @@ def _editions(frameworks: Sequence[Framework]) -> Table:
         "city_list",
         "min_coverage",
     )
-    frame = pl.DataFrame([{name: getattr(f, name) for name in names} for f in frameworks])
+    rows = [
+        {name: getattr(f, name) for name in names}
+        | {f"leaders_{name}": getattr(f.choices.leaders, name) for name in ("composite", "dimensions")}
+        for f in frameworks
+    ]
+    frame = pl.DataFrame(rows, infer_schema_length=None)
     edges = [
         make_edges(
             frame.filter(index_id=f.index_id, edition=f.edition),

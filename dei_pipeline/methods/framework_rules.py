@@ -8,6 +8,7 @@ import csv
 import io
 import itertools
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,7 @@ from dei_pipeline.methods.framework_leaves import (
     terms_of,
 )
 
+NODE_ID = re.compile(r"[a-z][a-z0-9_]*")
 SUM_TOLERANCE = 1e-12  # invariant W1 [methodology §4]
 
 
@@ -80,6 +82,11 @@ def flatten(name: str, index_id: str, edition: str, tree: Any, aggregation: Any 
     global_weight: dict[str, float | None] = {}
     for position, (node, parent, level) in enumerate(_walk(name, tree, None, 0, ())):
         node_id = str(node["id"])
+        if not NODE_ID.fullmatch(node_id):
+            raise ReferenceFileError(
+                f"{name}, node {node_id}: not an id",
+                "lower-case letters, digits and _, a letter first: it names columns",
+            )
         if node_id in global_weight:
             raise ReferenceFileError(f"{name}, node {node_id}: duplicate id", "give one of the two another id")
         leaf = "children" not in node

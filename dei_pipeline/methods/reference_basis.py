@@ -17,6 +17,8 @@ GRAINS = {
     "release/node_means": ("year", "node_id"),
     "release/tier_summary": ("year", "tier_id", "basis"),
     "release/cluster_scores": ("year", "cluster_id", "basis"),
+    "release/deci_ranking": ("year", "region_code"),
+    "release/deci_zone_counts": ("year", "scheme", "zone_id"),
 }
 PUBLISHED_SCORE = "published_dei_score"  # the variable that holds what the reports print
 CITY_COLUMNS = {PUBLISHED_SCORE: ("score_published", 1), "published_dei_rank": ("rank", 0)}

@@ -44,7 +44,7 @@ def test_sql_rounds_only_as_the_method_does():
     form = r"round\(cast\([a-z_.]+ as decimal\(18, 9\)\), 1\)::double"
     for key in MODELS:
         assert len(re.findall(r"\bround\(", sql_of(key))) == len(re.findall(form, sql_of(key))), key
-    assert re.search(form, sql_of("release/dei_ranking"))
+    assert re.search(form, sql_of("release/deci_leaders"))
 
 
 def test_decimal_rounding_in_sql_is_half_up_like_the_method():
@@ -60,9 +60,10 @@ def test_decimal_rounding_in_sql_is_half_up_like_the_method():
     assert not wrong.any(), list(zip(values[wrong], rounded[wrong], strict=True))[:5]
 
 
-def test_the_ranking_prints_the_scores_that_the_method_rounds(lake):
-    ranking, scores = lake.read("release/dei_ranking"), lake.read("index/dei_scores")
-    for node in ("data_info_infrastructure", "city_service", "city_governance", "industry_fusion"):
+@pytest.mark.parametrize("index", ["dei", "deci"])
+def test_a_ranking_prints_the_scores_that_the_method_rounds(lake, index):
+    ranking, scores = lake.read(f"release/{index}_ranking"), lake.read(f"index/{index}_scores")
+    for node in scores.filter(level=1)["node_id"].unique():
         joined = ranking.join(scores.filter(node_id=node), on=["region_code", "year"], suffix="_exact")
         assert joined.height == ranking.height
         assert (joined[node].to_numpy() == round_half_up(joined["score_exact"].to_numpy(), 1)).all()
