@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -42,22 +43,10 @@ def results(settings: Settings) -> str:
     """The top of each ranking, what is synthetic or missing, and where the release lies."""
     lake = Lake(settings.lake)
     synthetic = is_synthetic(lake)
-    lines = []
-    if lake.exists("release/dei_ranking"):
-        ranking = lake.read("release/dei_ranking")
-        year = int(ranking["year"].to_numpy().max())
-        top = ranking.filter(pl.col("year") == year).sort("rank", "region_code").head(TOP)
-        mark = " — SYNTHETIC 合成数据" if synthetic else ""
-        lines.append(f"\nDEI {year} 城市数字经济指数, top {TOP}{mark}")
-        lines += [
-            f"{rank:4}  {zh}\t{en or '':12} {score:5.1f}  {tier}"
-            for rank, zh, en, score, tier in top.select(
-                "rank", "region_name", "region_name_en", "score", "tier_name_zh"
-            ).iter_rows()
-        ]
-    else:
-        reason = lake.skipped("release/dei_ranking") or "not made"
-        lines.append(f"\nDEI: no ranking ({reason})")
+    lines: list[str] = []
+    known = lake.read("core/editions") if lake.exists("core/editions") else None
+    for index in known.sort(pl.col("index_id") != "dei", "index_id").to_dicts() if known is not None else ():
+        lines += ranking_lines(lake, index, synthetic)
     if lake.exists("release/cluster_scores"):
         clusters = lake.read("release/cluster_scores")
         latest = clusters.filter(pl.col("year") == clusters["year"].max()).sort("score", descending=True)
@@ -71,6 +60,36 @@ def results(settings: Settings) -> str:
     here = Path.cwd()
     lines.append(f"release: {release.relative_to(here) if release.is_relative_to(here) else release}")
     return "\n".join(lines)
+
+
+def ranking_lines(lake: Lake, index: dict[str, Any], synthetic: bool) -> list[str]:
+    """The first of an index's latest ranking, with tier or type; the cities of each type; or why there is none."""
+    key, title = f"release/{index['index_id']}_ranking", index["index_id"].upper()
+    if not lake.exists(key):
+        return [f"\n{title}: no ranking ({lake.skipped(key) or 'not made'})"]
+    ranking = lake.read(key)
+    year = int(ranking["year"].to_numpy().max())
+    latest = ranking.filter(pl.col("year") == year).sort("rank", "region_code")
+    typed = "type_name_zh" in latest.columns
+    top = latest.head(index["leaders_composite"] if typed else TOP)
+    mark = " — SYNTHETIC 合成数据" if synthetic else ""
+    label = next((name for name in ("tier_name_zh", "type_name_zh") if name in latest.columns), None)
+    lines = [f"\n{title} {year} {index['name_zh']}, top {top.height}{mark}"]
+    for row in top.iter_rows(named=True):
+        name = f"{row['rank']:4}  {row['region_name']}\t{row['region_name_en'] or '':12} {row['score']:5.1f}"
+        lines.append(f"{name}  {row[label]}" if label else name)
+    if typed:
+        lines.append("city types 城市类型:")
+        lines += [
+            f"  {kind}: {' '.join(names) if len(names) <= top.height else f'{len(names)} cities 城市'}"
+            for kind, names in latest.group_by("type_name_zh", maintain_order=True).agg("region_name").iter_rows()
+        ]
+    zones = f"release/{index['index_id']}_zone_counts"
+    if lake.exists(zones):
+        counts = lake.read(zones).filter(pl.col("year") == year).sort("scheme", "cities", descending=[False, True])
+        said = " · ".join(f"{name} {cities}" for name, cities in counts.select("name_zh", "cities").iter_rows())
+        lines.append(f"where the first {top.height} lie 分布: {said}")
+    return lines
 
 
 def is_synthetic(lake: Lake) -> bool:
