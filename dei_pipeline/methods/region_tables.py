@@ -25,7 +25,7 @@ _FILES = {
     "clusters": "cluster_id name_zh name_en region_code edition evaluated",
     "zones": "zone_id name_zh region_code scheme source",
     "zone_labels": "label zone_id",
-    "city_lists": "list_id region_code note",
+    "city_lists": "list_id region_code note basis",
 }
 
 
@@ -378,6 +378,6 @@ def core_zones(regions: Regions) -> Table:
 
 
 def core_city_lists(regions: Regions) -> Table:
-    """The table `core/city_lists`: list_id, region_code of the cities that an index evaluates in an edition."""
-    frame = regions.city_lists.select("list_id", "region_code").sort("list_id", "region_code")
+    """The table `core/city_lists`: list_id, region_code of the cities that an index evaluates, and why it is listed."""
+    frame = regions.city_lists.select("list_id", "region_code", "basis").sort("list_id", "region_code")
     return _table(frame, ["list_id", "region_code"], "city_lists.csv")

@@ -18,6 +18,14 @@ TINY = ["--regions", "12", "--years", "2020", "--repeats", "1"]
     [
         ("run_overhead", [r"make \d+\.\d\d s", r"= \d+% of the run", r"bare baseline", r"second run, nothing changed"]),
         ("explain_start", [r"dei explain dei 上海 2020 .* × import polars", r"dei impact"]),
+        (
+            "robustness_speed",
+            [
+                r"1,000 replications: .* × a bare matrix product",
+                r"10,000 replications: .* peak \d+ MB",
+                r"× the peak memory",
+            ],
+        ),
         ("decode_speed", [r"xlsx .* × calamine", r"xlsx-encrypted .* cells/s", r"csv .* × rows_of_csv"]),
     ],
 )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from python_calamine import CalamineWorkbook
 
+from dei_pipeline.methods.normalise import min_max
 from dei_pipeline.methods.weights import entropy
 
 WORKBOOK = "entropy-topsis-jjj13/Economic indicators.xlsx"
@@ -28,23 +29,19 @@ def column(workbook, sheet):
     return [row[1] for row in workbook.get_sheet_by_name(sheet).to_python(skip_empty_area=False)[1:]]
 
 
-def min_max(x):
-    return (x - x.min(axis=0)) / (x.max(axis=0) - x.min(axis=0))
-
-
 def test_standardised_values_are_reproduced(workbook):
     raw = matrix(workbook, "raw data")
     assert raw.shape == (65, 4)
-    np.testing.assert_allclose(min_max(raw), matrix(workbook, "standardization"), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(min_max(raw, to_hi=1.0), matrix(workbook, "standardization"), rtol=0, atol=1e-12)
 
 
 def test_shares_are_reproduced(workbook):
-    scores = min_max(matrix(workbook, "raw data"))
+    scores = min_max(matrix(workbook, "raw data"), to_hi=1.0)
     np.testing.assert_allclose(scores / scores.sum(axis=0), matrix(workbook, "normalization"), rtol=0, atol=1e-12)
 
 
 def test_entropies_and_weights_are_reproduced_from_the_raw_data(workbook):
-    result = entropy(min_max(matrix(workbook, "raw data")))
+    result = entropy(min_max(matrix(workbook, "raw data"), to_hi=1.0))
     np.testing.assert_allclose(result.H, column(workbook, "ei"), rtol=0, atol=1e-12)
     np.testing.assert_allclose(result.w, column(workbook, "weight"), rtol=0, atol=1e-12)
     assert result.flags == ("", "", "", "")

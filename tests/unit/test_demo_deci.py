@@ -156,6 +156,8 @@ def test_fifty_two_cities_are_listed_of_which_the_wording_determines_thirty_six(
     assert municipal == 4
     assert capitals + len(others & set(cities["note"])) == 36
     assert set(framework.published["top15_ranked"]) <= set(cities["note"])
+    assert cities["basis"].str.starts_with("determined: ").sum() == 36
+    assert cities["basis"].str.starts_with("chosen: ").sum() == 16
 
 
 def test_the_chosen_cities_are_the_best_of_the_other_index(framework):
