@@ -21,8 +21,10 @@ def framework_of(nodes: Sequence[Node], min_coverage: float = 0.6, tiers: pl.Dat
     for _, parent, weight in nodes:
         total[parent] = total.get(parent, 0.0) + weight
     rows = []
+    level: dict[str | None, int] = {None: -1}
     for position, (node, parent, weight) in enumerate(nodes):
         inner = node in parents
+        level[node] = level[parent] + 1
         rows.append(
             dict.fromkeys(NODE_SCHEMA)
             | {
@@ -30,6 +32,7 @@ def framework_of(nodes: Sequence[Node], min_coverage: float = 0.6, tiers: pl.Dat
                 "node_id": node,
                 "parent_id": parent,
                 "position": position,
+                "level": level[node],
                 "weight": weight / total[parent],
                 "kind": AGGREGATE if inner else "value",
                 "direction": None if inner else "positive",

@@ -125,7 +125,7 @@ def years_of(
     Raises:
         NothingToDo: there is no such year.
     """
-    held = scores.filter((pl.col("level") == 0) & pl.col("score").is_not_null())["year"].unique().sort().to_list()
+    held = scores.filter((pl.col("node_id") == framework.root) & pl.col("score").is_not_null())["year"].unique().sort().to_list()
     if not held:
         raise NothingToDo(f"no region has a composite of {framework.index_id}")
     return [
@@ -341,7 +341,7 @@ def correlations(framework: Framework, scores: pl.DataFrame) -> Table:
     Raises:
         NothingToDo: no year has four regions with a composite.
     """
-    whole = scores.filter((pl.col("level") == 0) & pl.col("score").is_not_null()).select(CELL).sort(CELL)
+    whole = scores.filter((pl.col("node_id") == framework.root) & pl.col("score").is_not_null()).select(CELL).sort(CELL)
     parts = [cells for cells in whole.partition_by("year") if cells.height >= LEAST]
     if not parts:
         raise NothingToDo(f"fewer than {LEAST} regions have a composite of {framework.index_id}: no correlation")
