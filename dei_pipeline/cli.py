@@ -1,4 +1,4 @@
-"""`dei`: demo | ingest | sources | template | layout | run | explain | impact | diff | check | ui.
+"""`dei`: demo | ingest | sources | template | layout | run | explain | impact | diff | replay | check | ui.
 
 Commands import what they need when they run, so that `--help`, `explain`, `impact` and `diff` start at once.
 """
@@ -389,6 +389,32 @@ def diff(
     from dei_pipeline.sides import sides
 
     document = document_of(*sides(a, b, Settings.load(lake).lake, index, node), region, matched)
+    click.echo(json.dumps(document, ensure_ascii=False, indent=1) if as_json else as_text(document, top))
+
+
+@main.command()
+@click.argument("index")
+@click.argument("year", type=int)
+@click.option(
+    "--set", "wanted", multiple=True, required=True, metavar="CHOICE=VALUE", help="A choice to change; repeatable."
+)
+@click.option("--top", default=10, show_default=True, type=click.IntRange(1), help="Cities to show in each list.")
+@click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
+@LAKE
+@example("dei replay dei 2020 --set aggregation=geometric")
+def replay(index: str, year: int, wanted: tuple[str, ...], top: int, as_json: bool, lake: str | None) -> None:
+    """What an index would be with other choices of method 方法重放; the lake is not touched.
+
+    Choices: aggregation and normalisation of the whole tree, or a key of a meta block, as weighting.scheme=entropy_all,
+    treatment.over=year, imputation.method=knn; a block=none leaves its step out.
+    """
+    from dei_pipeline.lake import Lake
+    from dei_pipeline.replay import as_text, asked
+    from dei_pipeline.replay import replay as document_of
+    from dei_pipeline.settings import Settings
+
+    settings = Settings.load(lake)
+    document = document_of(Lake(settings.lake), settings, index, year, asked(wanted))
     click.echo(json.dumps(document, ensure_ascii=False, indent=1) if as_json else as_text(document, top))
 
 

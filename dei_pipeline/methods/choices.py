@@ -175,6 +175,9 @@ _LIMITS: Mapping[tuple[str, str], tuple[float, float]] = {
     ("imputation", "neighbours"): (1, 10_000),
     ("imputation", "max_years"): (1, 200),
 }
+SCORING = ("screening", "imputation", "treatment", "weighting")  # blocks that move a score
+ALWAYS = ("weighting", "leaders")  # blocks that cannot be switched off
+NONE = "none"  # in text: the step is not taken, or there is no limit
 _KINDS: Mapping[str, Callable[[Any], Any]] = {"int": int, "float": float, "str": str, "tuple[int, ...]": int}
 
 
@@ -191,38 +194,91 @@ def read_choices(name: str, meta: Mapping[str, Any]) -> Choices:
     found: dict[str, Any] = {}
     for key, kind in BLOCKS.items():
         if key in meta:
-            found[key] = None if meta[key] is None else _block(name, key, meta[key], kind)
-    if found.get("weighting", 0) is None or found.get("leaders", 0) is None:
+            found[key] = None if meta[key] is None else _block(f"{name}, meta", key, meta[key], kind)
+    if any(found.get(key, key) is None for key in ALWAYS):
         raise ReferenceFileError(f"{name}, meta: weighting and leaders are blocks", "leave the key out for the default")
     return Choices(**found)
 
 
+def settings() -> tuple[str, ...]:
+    """Names of the choices that move a score, as `changed` takes them: `imputation` (to switch off), its keys, …"""
+    off = [block for block in SCORING if block not in ALWAYS]
+    return (*off, *(f"{block}.{key.name}" for block in SCORING for key in fields(BLOCKS[block])))
+
+
+def from_text(setting: str, text: str) -> Any:
+    """The value of a choice written as text: a word or number, `a,b` for a list, `none` for no step or no limit.
+
+    Args:
+        setting: as in `changed`.
+        text: the value; what has the wrong type stays text, which `changed` rejects with what is allowed.
+
+    Raises:
+        ReferenceFileError: there is no such choice.
+    """
+    block, _, name = setting.partition(".")
+    kind = _type_name(_keys(block)[name].type) if name in _keys(block) else "" if name else "| None"
+    if text == NONE and kind.endswith("| None"):
+        return None
+    if kind.startswith("tuple"):
+        return [_number(part, kind) for part in text.split(",")]
+    return _number(text, kind)
+
+
+def _number(text: str, kind: str) -> Any:
+    """Text as a number if the type is one and the text is, else the text."""
+    if "int" not in kind and "float" not in kind:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _keys(block: str) -> Mapping[str, Any]:
+    """Fields of a block by name.
+
+    Raises:
+        ReferenceFileError: there is no such block.
+    """
+    if block not in BLOCKS:
+        raise ReferenceFileError(f"choice «{block}» is unknown", f"blocks: {', '.join(BLOCKS)}")
+    return {f.name: f for f in fields(BLOCKS[block])}
+
+
 def changed(choices: Choices, setting: str, value: Any) -> Choices:
-    """The choices with one of them changed: `weighting.scheme`, `treatment.over` …
+    """The choices with one of them changed: `weighting.scheme`, `treatment.over` … ; a block alone with None: no step.
+
+    A step that was not taken is taken with its defaults once one of its keys is set.
 
     Raises:
         ReferenceFileError: there is no such choice, or the value is not allowed.
     """
     block, _, key = setting.partition(".")
-    if block not in BLOCKS:
-        raise ReferenceFileError(f"choice «{setting}» is unknown", f"blocks: {', '.join(BLOCKS)}")
+    known = _keys(block)
+    if not key:
+        if value is not None or block in ALWAYS:
+            fix = f"set {', '.join(f'{block}.{name}' for name in known)}" + ("" if block in ALWAYS else ", or none")
+            raise ReferenceFileError(f"choice {block} is a block, not {value!r}", fix)
+        off: dict[str, Any] = {block: None}
+        return replace(choices, **off)
     now = getattr(choices, block)
-    said = {f.name: getattr(now, f.name) for f in fields(now)} if now is not None else {}
+    said = {name: getattr(now, name) for name in known} if now is not None else {}
     said = {k: list(v) if isinstance(v, tuple) else v for k, v in said.items()} | {key: value}
     return replace(choices, **{block: _block("choice", block, said, BLOCKS[block])})
 
 
-def _block(name: str, key: str, said: Any, kind: type) -> Any:
-    """One block, each key checked."""
+def _block(place: str, key: str, said: Any, kind: type) -> Any:
+    """One block, each key checked; `place` is where it stands, as errors show it."""
     known = {f.name: f for f in fields(kind)}
     if not isinstance(said, Mapping):
         raise ReferenceFileError(
-            f"{name}, meta: {key} is {said!r}", f"give a block with {', '.join(known)}, or leave it out"
+            f"{place}: {key} is {said!r}", f"give a block with {', '.join(known)}, or leave it out"
         )
     for word in said:
         if word not in known:
-            raise ReferenceFileError(f"{name}, meta, {key}: unknown key {word}", f"known: {', '.join(known)}")
-    return kind(**{word: _value(name, key, word, value, _type_name(known[word].type)) for word, value in said.items()})
+            raise ReferenceFileError(f"{place}, {key}: unknown key {word}", f"known: {', '.join(known)}")
+    return kind(**{word: _value(place, key, word, value, _type_name(known[word].type)) for word, value in said.items()})
 
 
 def _type_name(kind: Any) -> str:
@@ -230,9 +286,9 @@ def _type_name(kind: Any) -> str:
     return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
-def _value(name: str, block: str, key: str, value: Any, kind: str) -> Any:
+def _value(place: str, block: str, key: str, value: Any, kind: str) -> Any:
     """One value of a block in its type."""
-    where = f"{name}, meta, {block}: {key}"
+    where = f"{place}, {block}: {key}"
     if value is None and kind.endswith("| None"):
         return None
     if kind.startswith("tuple"):
