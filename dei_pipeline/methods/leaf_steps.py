@@ -183,9 +183,8 @@ def _donor_edges(
         on = ["year", "indicator_id", choice.group]
     else:
         on = ["year", "indicator_id"]
-    wanted = dict.fromkeys([*LEAF, *on])
     donors = [f"{c}_donor" for c in LEAF]
-    links = filled.select(list(wanted)).join(observed.select(dict.fromkeys([*on, *donors])), on=on)
+    links = filled.select(dict.fromkeys([*LEAF, *on]).keys()).join(observed.select(*on, *donors), on=on)
     return make_edges(links, LEAF, source, donors, "donor")
 
 
