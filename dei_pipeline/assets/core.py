@@ -114,14 +114,22 @@ def observation_vintages(staging: Sequence[str]) -> TableSpec:
 
 @table(
     "core/observations",
-    needs=["core/observation_vintages", "core/regions", "core/city_lists", "core/tiers", "core/indicator_terms"],
+    needs=[
+        "core/observation_vintages",
+        "core/city_lists",
+        "core/editions",
+        "core/regions",
+        "core/tiers",
+        "core/indicator_terms",
+    ],
     uses=["core/delphi_scores"],
     files=("variables.csv",),
 )
 def observed(inputs: Inputs) -> Table:
     return observations.panel(
         inputs.read("core/observation_vintages"),
-        inputs.read("core/city_lists")["region_code"].to_list(),
+        inputs.read("core/city_lists"),
+        inputs.read("core/editions"),
         inputs.read("core/regions"),
         inputs.read("core/tiers"),
         load_variables(inputs.settings.reference / "variables.csv"),

@@ -370,7 +370,8 @@ def _aside(rows: pl.DataFrame, files: Mapping[str, str]) -> pl.DataFrame:
 
 def panel(
     vintage_rows: pl.DataFrame,
-    cities: Sequence[str],
+    city_lists: pl.DataFrame,
+    editions: pl.DataFrame,
     regions: pl.DataFrame,
     tiers: pl.DataFrame,
     variables: Mapping[str, Variable],
@@ -381,7 +382,8 @@ def panel(
 
     Args:
         vintage_rows: core/observation_vintages.
-        cities: region codes whose gaps are filled.
+        city_lists, editions: core/city_lists and core/editions: gaps are filled for the cities of an index, in the
+            variables that it is derived from.
         regions: core/regions.
         tiers: core/tiers.
         variables: of reference/variables.csv.
@@ -389,12 +391,21 @@ def panel(
         delphi: core/delphi_scores; None where no panel was asked.
     """
     published = _winners(vintage_rows.filter(pl.col("variable") == PUBLISHED_SCORE))
+    lists = editions.select("index_id", list_id="city_list").join(city_lists, on="list_id")
+    evaluated = (
+        terms.select("index_id", "variable").join(lists, on="index_id").select("region_code", "variable").unique()
+    )
+    cities = evaluated["region_code"].to_list()
     peers = peer_groups(cities, regions, published, tiers.filter(pl.col("index_id") == PEER_INDEX))
-    return observations(vintage_rows, filled_for(variable_table(variables, terms), terms), peers, delphi)
+    return observations(vintage_rows, filled_for(variable_table(variables, terms), terms), peers, delphi, evaluated)
 
 
 def observations(
-    vintage_rows: pl.DataFrame, variables: pl.DataFrame, peers: Sequence[Peers], delphi: pl.DataFrame | None = None
+    vintage_rows: pl.DataFrame,
+    variables: pl.DataFrame,
+    peers: Sequence[Peers],
+    delphi: pl.DataFrame | None = None,
+    evaluated: pl.DataFrame | None = None,
 ) -> Table:
     """One value a region, year and variable; gaps are filled by the imputation ladder.
 
@@ -406,6 +417,7 @@ def observations(
         variables: `variable`, `unit`, `imputation`; those to fill have an imputation other than none.
         peers: the groups that gaps are filled from, each for its own years.
         delphi: core/delphi_scores.
+        evaluated: `region_code`, `variable`: the gaps to fill; those of every city of the peers if None.
 
     Returns:
         Table with key region_code, year, variable. Edges: to the winning vintage (coefficient 1), to the round of a
@@ -421,7 +433,7 @@ def observations(
     )
     asked = panel.select("year", "variable").unique()
     filled = [
-        ladder(panel, to_fill, group.cities, targets=_targets(asked, group))
+        ladder(panel, to_fill, group.cities, targets=_targets(asked, group, evaluated))
         for group in peers
         if group.cities.height and panel.height
     ]
@@ -456,9 +468,11 @@ def _winners(vintage_rows: pl.DataFrame) -> pl.DataFrame:
     return vintage_rows.sort(*KEY, official, published, "edition").unique(KEY, keep="last", maintain_order=True)
 
 
-def _targets(asked: pl.DataFrame, group: Peers) -> pl.DataFrame:
+def _targets(asked: pl.DataFrame, group: Peers, evaluated: pl.DataFrame | None) -> pl.DataFrame:
+    """The cells of a group whose gaps are filled."""
     years = asked.filter(pl.col("year").is_between(group.first_year, group.last_year))
-    return years.join(group.cities.select("region_code"), how="cross").select(KEY)
+    cells = years.join(group.cities.select("region_code"), how="cross").select(KEY)
+    return cells if evaluated is None else cells.join(evaluated, on=["region_code", "variable"], how="semi")
 
 
 def _as_observations(rows: pl.DataFrame, variables: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:

@@ -367,6 +367,15 @@ def vintage_rows(*rows: tuple[str, int, str, float]) -> pl.DataFrame:
     )
 
 
+def test_only_the_gaps_of_cities_that_an_index_evaluates_are_filled():
+    rows = [(code, 2019, "2020", 100.0) for code in CITIES] + [(code, 2020, "2021", 110.0) for code in CITIES[2:]]
+    evaluated = pl.DataFrame({"region_code": CITIES[:1], "variable": ["gdp"]})
+    some = observations(vintage_rows(*rows), TO_FILL, peers(*CITIES), evaluated=evaluated).frame
+    assert some.filter(status="imputed")["region_code"].to_list() == CITIES[:1]
+    every = observations(vintage_rows(*rows), TO_FILL, peers(*CITIES)).frame
+    assert set(every.filter(status="imputed")["region_code"]) == set(CITIES[:2])
+
+
 @settings(max_examples=40, deadline=None)
 @given(editions=st.lists(st.integers(1990, 2030), min_size=1, max_size=6, unique=True), data=st.randoms())
 def test_the_latest_edition_wins_and_the_others_are_counted(editions, data):
