@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from dei_pipeline.errors import ReferenceFileError
+from dei_pipeline.methods.normalise_rules import RULES
 
 MEANS = ("arithmetic", "geometric", "harmonic", "generalised", "copeland")
 SCHEMES = ("ahp_upper_entropy_leaf", "entropy_all", "multiplicative", "linear", "min_relative_entropy")
@@ -160,6 +161,7 @@ _WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("weighting", "scheme"): SCHEMES,
     ("robustness", "aggregation"): tuple(mean for mean in MEANS if mean != "generalised"),
     ("robustness", "imputation"): IMPUTERS[:2],
+    ("robustness", "normalisation"): tuple(rule for rule, spec in RULES.items() if not spec.given),
 }
 _LIMITS: Mapping[tuple[str, str], tuple[float, float]] = {
     ("screening", "min_available"): (0, 1),
@@ -169,6 +171,7 @@ _LIMITS: Mapping[tuple[str, str], tuple[float, float]] = {
     ("robustness", "weights"): (0, 0.999),
     ("robustness", "threshold"): (0, 0.999),
     ("robustness", "replications"): (1, 1_000_000),
+    ("robustness", "top"): (1, 10_000),
     ("leaders", "composite"): (1, 10_000),
     ("leaders", "dimensions"): (1, 10_000),
     ("treatment", "max_points"): (0, 10_000),

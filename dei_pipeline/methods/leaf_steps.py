@@ -15,6 +15,7 @@ from dei_pipeline.methods import imputers
 from dei_pipeline.methods.choices import Imputation
 from dei_pipeline.methods.framework import Framework
 from dei_pipeline.methods.index_tables import CELL, LEAF, Floats, before, definition, long, matrix
+from dei_pipeline.methods.normalise_rules import RULES
 from dei_pipeline.methods.screen import screen
 from dei_pipeline.methods.treat import Treated, treat
 from dei_pipeline.provenance import Table, make_edges
@@ -192,7 +193,8 @@ def treated(framework: Framework, values: pl.DataFrame) -> Table:
     """Leaf values with outliers pulled in, columns of `values` and untreated, treatment.
 
     `untreated` is the value before, `treatment` what was done: winsorise, or the transform of the whole leaf;
-    null where the cell is as it was. Derived leaves are left alone.
+    null where the cell is as it was. Derived leaves are left alone. A leaf whose rule has numbers in the leaf's own
+    unit (not `follows_data`) is winsorised only: a transform would leave that unit.
 
     Args:
         framework: the index; `choices.treatment`.
@@ -201,7 +203,7 @@ def treated(framework: Framework, values: pl.DataFrame) -> Table:
     Returns:
         Table; edges to the value before (role value, coefficient 1 where unchanged, 0 where pulled in, null where
         transformed) and to the framework (role treatment) where it was changed. `notes`: per leaf what was done, skew
-        and kurtosis before and after; constant leaves are listed, not treated.
+        and kurtosis before and after; constant leaves, and those that are still outlying (passed false), are listed.
 
     Raises:
         MethodError: see `treat.treat`.
@@ -209,10 +211,14 @@ def treated(framework: Framework, values: pl.DataFrame) -> Table:
     choice = framework.choices.treatment
     if choice is None:
         raise MethodError(f"{framework.index_id} treats nothing", "add meta.treatment")
-    ids = list(choice.only) or framework.observed_leaves["node_id"].to_list()
-    unknown = sorted(set(ids) - set(framework.leaf_ids))
+    rules = dict(framework.observed_leaves.select("node_id", "rule").iter_rows())
+    ids = list(choice.only) or list(rules)
+    unknown = [leaf for leaf in ids if leaf not in rules]
     if unknown:
-        raise MethodError(f"treatment of {unknown[0]}: no such leaf of {framework.index_id}", "correct treatment.only")
+        raise MethodError(
+            f"treatment of {unknown[0]}: no leaf of {framework.index_id} from outside the index",
+            "correct meta.treatment, only",
+        )
     cells = values.select(CELL).unique().sort(CELL)
     table = matrix(cells, values, ids, "value", "indicator_id")
     years = cells["year"].to_numpy()
@@ -225,11 +231,11 @@ def treated(framework: Framework, values: pl.DataFrame) -> Table:
                 choice.max_points,
                 choice.skew,
                 choice.kurtosis,
-                None if choice.then == "none" else choice.then,
+                None if choice.then == "none" or not follows_data(rules[leaf]) else choice.then,
             )
             after[span, j] = result.values
             done[span, j] = _what(result, table[span, j])
-            if result.step != "none":
+            if result.step != "none" or not result.passed:
                 name = leaf if choice.over == "panel" else f"{leaf} {years[span][0]}"
                 report[name] = _account(result)
     rows = long(cells, ids, after=after, treatment=done)
@@ -243,6 +249,15 @@ def treated(framework: Framework, values: pl.DataFrame) -> Table:
         definition(frame.filter(changed), framework, LEAF, "indicator_id", "treatment"),
     ]
     return Table(frame.drop("after"), pl.concat(edges), notes={"treated": report})
+
+
+def follows_data(rule: str) -> bool:
+    """Whether a normalisation rule takes all its numbers from the values themselves, so that these may be transformed.
+
+    Not so where the file gives numbers in the leaf's unit, or 0 has a meaning: thresholds, goalposts, shares of a best.
+    """
+    spec = RULES.get(rule)
+    return spec is not None and set(spec.given) <= {"reference"} and spec.parameters != ("best",)
 
 
 def _what(result: Treated, raw: Floats) -> Sequence[str]:

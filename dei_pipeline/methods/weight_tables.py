@@ -127,29 +127,17 @@ def _group(
     framework: Framework, node: str, children: Sequence[str], table: Floats, judged: Floats | None, found: _Found
 ) -> None:
     """Adds the weights of the children of one node."""
-    choice = framework.choices.weighting
     own = framework.nodes.filter(node_id=node)["weighting"][0]
-    is_leaf_group = all(child in framework.leaf_ids for child in children)
     by_entropy = None
-    if own == "entropy" or (own in (None, "ahp") and not (table < 0).any()):
-        by_entropy = _dispersion("entropy", table, children, choice.max_weight, node, found)
-    if own in ("critic", "pca"):
-        weight, method = _dispersion(own, table, children, None, node, found), own
-    elif own == "equal":
+    if own == "equal":
         weight, method = methods.equal(len(children)), own
-    elif own == "entropy" and by_entropy is not None:
-        weight, method = by_entropy, own
+    elif own in ("entropy", "critic", "pca"):
+        most = framework.choices.weighting.max_weight if own == "entropy" else None
+        weight, method = _dispersion(own, table, children, most, node, found), own
+        by_entropy = weight if own == "entropy" else None
     else:
-        scheme = choice.scheme if own is None else "ahp_upper_entropy_leaf"
-        needs_judgement = own == "ahp" or (scheme != "entropy_all" and not is_leaf_group)
-        if judged is None and needs_judgement:
-            raise NothingToDo(
-                f"nobody compared the children of {node}: fill in `dei template ahp --index {framework.index_id}`"
-            )
-        if judged is None:
-            scheme = "entropy_all"  # leaves that nobody compared: entropy alone
-        leaf_rule = is_leaf_group and own != "ahp"
-        weight, method = _named(methods.of_group(scheme, judged, by_entropy, leaf_rule, choice.lam))
+        group, by_entropy = _by_scheme(framework, node, children, table, judged, found)
+        weight, method = group.w, group.method
     found.within |= dict(zip(children, weight.tolist(), strict=True))
     found.rows += [
         {
@@ -163,8 +151,40 @@ def _group(
     ]
 
 
-def _named(group: methods.GroupWeights) -> tuple[Floats, str]:
-    return group.w, group.method
+def _by_scheme(
+    framework: Framework, node: str, children: Sequence[str], table: Floats, judged: Floats | None, found: _Found
+) -> tuple[methods.GroupWeights, Floats | None]:
+    """Weights of one group by the scheme of the index, or by AHP where the node says so; and its entropy weights.
+
+    Where the scheme does not need them, entropy weights are shown if they can be computed, without a note.
+    """
+    choice = framework.choices.weighting
+    judge = framework.nodes.filter(node_id=node)["weighting"][0] == "ahp"
+    of_leaves = all(child in framework.leaf_ids for child in children)
+    scheme = "ahp_upper_entropy_leaf" if judge else choice.scheme
+    if judged is None:
+        if judge or (scheme != "entropy_all" and not of_leaves):
+            raise NothingToDo(
+                f"nobody compared the children of {node}: fill in `dei template ahp --index {framework.index_id}`"
+            )
+        scheme = "entropy_all"  # leaves that nobody compared: entropy alone
+    leaf_rule = of_leaves and not judge
+    needed = scheme != "ahp_upper_entropy_leaf" or leaf_rule
+    by_entropy = None
+    if needed or _comparable(table):
+        by_entropy = _dispersion("entropy", table, children, choice.max_weight, node, found if needed else _Found())
+    return methods.of_group(scheme, judged, by_entropy, leaf_rule, choice.lam), by_entropy
+
+
+def _comparable(table: Floats) -> bool:
+    """Whether entropy weights can be computed: no negative score, and a city with every column that is compared."""
+    present = ~np.isnan(table)
+    return not (table < 0).any() and bool(present[:, _enough(present)].all(axis=1).any())
+
+
+def _enough(present: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Columns with values for enough of the cities to say something about dispersion."""
+    return np.asarray(present.mean(axis=0) >= MIN_AVAILABLE)
 
 
 def _dispersion(
@@ -172,9 +192,10 @@ def _dispersion(
 ) -> Floats:
     """Entropy, CRITIC or PCA weights of the columns that have values; the equal share as prior for the others."""
     present = ~np.isnan(table)
-    enough = present.mean(axis=0) >= MIN_AVAILABLE
+    enough = _enough(present)
     prior = 1.0 / len(children)
     weight = np.full(len(children), prior)
+    _note(found, "prior_weight", _chosen(children, ~enough))
     if not enough.any():
         return weight
     complete = present[:, enough].all(axis=1)
@@ -184,12 +205,17 @@ def _dispersion(
             "ingest what is missing, or impute it (meta.imputation)",
         )
     rows = table[complete][:, enough]
+    below = _chosen(_chosen(children, enough), np.asarray((rows < 0).any(axis=0)))
+    if method == "entropy" and below:
+        raise MethodError(
+            f"weights below {node}: entropy of negative scores of {below[0]}",
+            "normalise to scores from 0, as min_max does, or weight the node by critic or pca",
+        )
     if method == "entropy":
         result: methods.Entropy | methods.Critic | methods.Pca = methods.entropy(rows, max_weight)
     else:
         result = methods.critic(rows) if method == "critic" else methods.pca(rows)
     weight[enough] = result.w * (1.0 - prior * int((~enough).sum()))
-    _note(found, "prior_weight", _chosen(children, ~enough))
     if not complete.all():
         found.notes.setdefault("cities_left_out", {})[node] = int((~complete).sum())
     flags = {child: flag for child, flag in zip(_chosen(children, enough), result.flags, strict=True) if flag}
