@@ -4,85 +4,46 @@ Everything is read from the lake by following the stored lineage edges; nothing 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
+from dei_pipeline.descent import rows_of
 from dei_pipeline.errors import DeiError, LakeError
-from dei_pipeline.lake import WHOLE, Lake
-from dei_pipeline.provenance import Place, manifests, parents_of, places, walk_up
+from dei_pipeline.explain_leaves import Leaves
+from dei_pipeline.explain_weights import Weights
+from dei_pipeline.lake import Lake
+from dei_pipeline.methods.framework import Framework, load
+from dei_pipeline.methods.index_tables import THRESHOLDS
+from dei_pipeline.provenance import KEY_SEPARATOR, manifests, parents_of, walk_up
+from dei_pipeline.settings import Settings
+from dei_pipeline.sources.layouts import load_variables
 from dei_pipeline.tables import disagreement
 
-WEAKEST = ("missing", "imputed", "estimated", "expert", "structural_zero", "corrected", "reported")
-OBSERVATIONS = "core/observations"
-VINTAGES = "core/observation_vintages"
-CORRECTIONS = "reference/corrections.yml"
-THRESHOLDS = "index/thresholds"
-MAX_DEPTH = 12
-
-
-@dataclass(frozen=True)
-class Edge:
-    """One step down: the parent row, its role, and the coefficient where the step is linear."""
-
-    table: str
-    key: str
-    role: str
-    coefficient: float | None
-
-
-class Downward:
-    """The lineage below some rows of one year, collected level by level (one read per table and level).
-
-    Attributes:
-        edges: `(table, key)` -> its edges to parents.
-    """
-
-    def __init__(self, lake: Lake, table: str, keys: Iterable[str], year: int) -> None:
-        self.lake = lake
-        self.edges: dict[tuple[str, str], list[Edge]] = {}
-        frontier: dict[str, set[str]] = {table: set(keys)}
-        for _ in range(MAX_DEPTH):
-            following: dict[str, set[str]] = defaultdict(set)
-            for name, wanted in frontier.items():
-                fresh = [key for key in wanted if (name, key) not in self.edges]
-                self.edges.update({(name, key): [] for key in fresh})
-                parts = None if WHOLE in lake.part_files(name, "lineage") else [str(year)]
-                rows = parents_of(lake, name, fresh, parts)
-                for child, parent, key, role, coefficient in rows.iter_rows():
-                    self.edges[name, child].append(Edge(parent, key, role, coefficient))
-                    following[parent].add(key)
-            frontier = following
-            if not frontier:
-                return
-
-    def reach(self, table: str, key: str, target: str, beside: tuple[str, ...] = ()) -> list[str]:
-        """Keys of `target` below a row, nearest first; not looking below those, nor below the tables in `beside`."""
-        found: dict[str, None] = {}
-        waiting, seen = [(table, key)], set()
-        while waiting:
-            here = waiting.pop(0)
-            for edge in self.edges.get(here, []):
-                if edge.table == target:
-                    found[edge.key] = None
-                elif edge.table not in beside and (edge.table, edge.key) not in seen:
-                    seen.add((edge.table, edge.key))
-                    waiting.append((edge.table, edge.key))
-        return list(found)
-
-    def keys(self, prefix: str) -> dict[str, list[str]]:
-        """Keys reached in tables whose name starts with `prefix`, by table."""
-        found: dict[str, list[str]] = defaultdict(list)
-        for table, key in self.edges:
-            if table.startswith(prefix):
-                found[table].append(key)
-        return found
+WEAKEST = ("imputed", "estimated", "expert", "structural_zero", "corrected", "reported")
+RANKS = "_ranks"
+BESIDE = ("scores", "weights", "ranks", "node_ranks", "types", "robustness")
+INTERVALS = (
+    "rank_p05",
+    "rank_median",
+    "rank_p95",
+    "score_p05",
+    "score_p95",
+    "tier_probability",
+    "boundary",
+    "undefined",
+)
 
 
 def find_region(lake: Lake, region: str) -> tuple[str, str]:
-    """Code and full name of a region given by code, full, short or English name.
+    """Code and full name of a region given by code, full, short or English name; see `region_of`."""
+    return region_of(lake, region)[:2]
+
+
+def region_of(lake: Lake, region: str) -> tuple[str, str, str]:
+    """Code, full Chinese and English name of a region given by code, full, short or English name.
 
     Raises:
         DeiError: no region, or more than one, is called so; names the nearest.
@@ -93,7 +54,7 @@ def find_region(lake: Lake, region: str) -> tuple[str, str]:
     if found.height > 1:  # a province and its capital never share a full name; a city beats a province of that name
         found = found.filter(pl.col("level") != "province") if found.height > 1 else found
     if found.height == 1:
-        return found["region_code"][0], found["name_zh"][0]
+        return found.select("region_code", "name_zh", "name_en").row(0)
     from rapidfuzz import process
 
     near = [name for name, _, _ in process.extract(region, regions["name_zh"].to_list(), limit=3)]
@@ -103,14 +64,10 @@ def find_region(lake: Lake, region: str) -> tuple[str, str]:
     )
 
 
-def _rows(lake: Lake, table: str, year: int, **equal: str) -> list[dict[str, Any]]:
-    files = lake.part_files(table)
-    if WHOLE not in files and str(year) not in files:
-        return []
-    scan = lake.scan(table, None if WHOLE in files else [str(year)])
-    if "year" in scan.collect_schema():
-        scan = scan.filter(pl.col("year") == year)
-    return scan.filter(*(pl.col(name) == value for name, value in equal.items())).collect(engine="in-memory").to_dicts()
+def indices(lake: Lake) -> list[str]:
+    """Ids of the indices that the lake holds."""
+    ranked = (name.removeprefix("index/") for name in lake.tables() if name.startswith("index/"))
+    return [name.removesuffix(RANKS) for name in ranked if name.endswith(RANKS) and not name.endswith("_node_ranks")]
 
 
 def explain(lake: Lake, index: str, region: str, year: int, node: str | None = None) -> dict[str, Any]:
@@ -130,275 +87,229 @@ def explain(lake: Lake, index: str, region: str, year: int, node: str | None = N
     Raises:
         DeiError: the index, region, year or node is not in the lake; says what is.
     """
-    if not lake.exists(f"index/{index}_scores"):
-        made = [name[6:-7] for name in lake.tables() if name.startswith("index/") and name.endswith("_scores")]
+    known = indices(lake)
+    if index not in known:
         raise LakeError(
             f"index «{index}» is not in the lake {lake.root}",
-            f"there is: {', '.join(made) or 'none'}; `dei run` makes it",
+            f"there is: {', '.join(known) or 'none'}; `dei run` makes it",
         )
-    code, name = find_region(lake, region)
-    years = sorted(lake.part_files(f"index/{index}_scores"))
-    scores = (
-        {row["node_id"]: row for row in _rows(lake, f"index/{index}_scores", year, region_code=code)}
-        if str(year) in years
-        else {}
-    )
+    code, name, name_en = region_of(lake, region)
+    scores = {row["node_id"]: row for row in rows_of(lake, f"index/{index}_scores", year, region_code=code)}
     if not scores:
-        raise LakeError(f"{index} has no value for {name} in {year}", f"years in the lake: {', '.join(years)}")
-    framework = {row["node_id"]: row for row in _rows(lake, "core/framework", year, index_id=index)}
-    root = node or next(node_id for node_id, row in scores.items() if row["parent_id"] is None)
+        raise LakeError(f"{index} has no value for {name} in {year}", _why_none(lake, index, code, year))
+    tree = _Tree(lake, index, code, year, scores)
+    root = node or tree.root
     if root not in scores:
         from rapidfuzz import process
 
-        near = [name for name, _, _ in process.extract(root, list(framework), limit=3)]
+        near = [found for found, _, _ in process.extract(root, list(tree.nodes), limit=3)]
         raise DeiError(f"{index} has no node «{root}»", f"near: {', '.join(near)}")
-    ranks = _rows(lake, f"index/{index}_ranks", year, region_code=code) if scores[root]["parent_id"] is None else []
-    tree = _Tree(lake, index, code, year, scores, framework)
-    top = scores[root]
-    share = top["effective_weight"] or 0.0
-    terms = tree.terms(root, 1.0 / share if share else 0.0)
-    synthetic = any(place.synthetic for place in tree.places.values())
+    top, about = scores[root], tree.nodes[root]
+    terms = tree.terms(root, tree.relative(root))
     document: dict[str, Any] = {
         "index": index,
         "node": root,
+        "name_zh": about["name_zh"],
+        "name_en": about["name_en"],
         "region_code": code,
         "region_name": name,
+        "region_name_en": name_en,
         "year": year,
         "value": top["score"],
-        "published": ranks[0]["score_published"] if ranks else None,
-        "rank": ranks[0]["rank"] if ranks else None,
-        "tier": ranks[0]["tier_id"] if ranks else None,
-        "edition": framework[root]["edition"],
-        "synthetic": synthetic,
-        "caution": disagreement(lake, dict.fromkeys(table for table, _ in tree.down.edges), year),
+        **tree.standing(root),
+        "edition": about["edition"],
+        "synthetic": tree.synthetic,
+        "caution": disagreement(lake, tree.tables, year),
         "coverage": top["coverage"],
+        "status": tree.status(root, terms),
+        **(tree.weight(root) if root != tree.root else {}),
         "terms": terms,
         "sum_of_contributions": sum(term["contribution"] or 0.0 for term in terms),
     }
-    if root in tree.leaves:
-        document |= tree.leaf(root)
-        document["sum_of_contributions"] = top["score"]
+    if root in tree.leaf_ids:
+        document |= tree.leaves.leaf(root) | {"sum_of_contributions": top["score"]}
+    elif top["score"] is None:
+        document["reason"] = f"no value: {top['coverage']:.0%} of its weight has one, {tree.least:.0%} are needed"
+    elif any(term["contribution"] is None for term in terms):
+        document["reason"] = "no contributions: a node compares the cities with each other"
+        document["sum_of_contributions"] = None
     return document
 
 
-class _Tree:
-    """The parts of one explanation: scores, leaves and what lies below them."""
+def _why_none(lake: Lake, index: str, code: str, year: int) -> str:
+    """What to tell about a region and year without scores."""
+    years = sorted(lake.part_files(f"index/{index}_scores"))
+    notes = lake.state(f"index/{index}_screened")["parts"].get(str(year), {}).get("notes", {})
+    out = [text for text in notes.get("left_out", ()) if text.startswith(f"{code} {year}:")]
+    return "; ".join(
+        [*(f"screened out: {text.partition(': ')[2]}" for text in out), f"years in the lake: {', '.join(years)}"]
+    )
 
-    def __init__(
-        self,
-        lake: Lake,
-        index: str,
-        code: str,
-        year: int,
-        scores: Mapping[str, dict[str, Any]],
-        framework: Mapping[str, dict[str, Any]],
-    ) -> None:
-        self.index, self.code, self.year = index, code, year
-        self.scores, self.framework = scores, framework
+
+class _Tree:
+    """The parts of one explanation: scores, weights, and the leaves with what lies below them."""
+
+    def __init__(self, lake: Lake, index: str, code: str, year: int, scores: Mapping[str, dict[str, Any]]) -> None:
+        self.lake, self.index, self.code, self.year, self.scores = lake, index, code, year, scores
+        self.nodes = {row["node_id"]: row for row in rows_of(lake, "core/framework", year, index_id=index)}
+        self.root = next(node for node, row in scores.items() if row["parent_id"] is None)
         parents = {row["parent_id"] for row in scores.values()}
-        self.leaves = {node for node in scores if node not in parents}
-        order = {node: row["position"] for node, row in framework.items()}
+        self.leaf_ids = {node for node in scores if node not in parents}
         self.children: dict[str, list[str]] = defaultdict(list)
-        for node in sorted(scores, key=lambda n: order.get(n, 0)):
+        for node in sorted(scores, key=lambda node: self.nodes[node]["position"]):
             if scores[node]["parent_id"] is not None:
                 self.children[scores[node]["parent_id"]].append(node)
-        self.normalised = {
-            r["indicator_id"]: r for r in _rows(lake, f"index/{index}_normalised", year, region_code=code)
-        }
-        self.inputs = {r["indicator_id"]: r for r in _rows(lake, f"index/{index}_inputs", year, region_code=code)}
-        self.thresholds = {r["indicator_id"]: r for r in lake.read(THRESHOLDS).to_dicts()}
-        self.parts: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for row in _rows(lake, "mart/indicator_parts", year, region_code=code):
-            self.parts[row["indicator_id"]].append(row)
-        self.terms_of: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for row in lake.read("core/indicator_terms").to_dicts():
-            self.terms_of[row["indicator_id"]].append(row)
-        self.down = Downward(lake, f"index/{index}_scores", [self._key(leaf) for leaf in self.leaves], year)
-        self.observed = _by_key(lake, OBSERVATIONS, self.down.keys(OBSERVATIONS).get(OBSERVATIONS, []))
-        self.staged = {
-            key: row | {"table": table}
-            for table, keys in self.down.keys("staging/").items()
-            for key, row in _by_key(lake, table, keys).items()
-        }
-        replaced = {edge.key for edges in self.down.edges.values() for edge in edges if edge.role == "replaced"}
-        self.staged |= _page_cells(lake, replaced - self.staged.keys())
-        self.corrections = {
-            found["source_cell"]: found
-            for record in lake.state(VINTAGES)["parts"].values()
-            for found in record.get("notes", {}).get("corrections", ())
-        }
-        self.places = places(lake, self.staged)
+        (edition,) = rows_of(lake, "core/editions", year, index_id=index)
+        self.least = edition["min_coverage"]
+        settings = Settings.load(lake.root)
+        self.framework = self._framework(settings)
+        variables = load_variables(settings.reference / "variables.csv")
+        names = {name: (variable.name_zh, variable.name_en) for name, variable in variables.items()}
+        if self.framework:
+            points = self.framework.terms.filter(pl.col("name_zh").is_not_null())
+            names |= {row[0]: row[1:] for row in points.select("variable", "name_zh", "name_en").iter_rows()}
+        self.weights = Weights(lake, index, self.nodes, edition["base_year"])
+        self.leaves = Leaves(lake, index, code, year, self.nodes, self.leaf_ids, self.framework, names)
+        made = [f"index/{index}_{name}" for name in BESIDE]
+        self.tables = [*self.leaves.down.tables, *(table for table in (THRESHOLDS, *made) if lake.exists(table))]
+        self.synthetic = self.leaves.cells.synthetic
 
-    def _key(self, node: str) -> str:
-        return f"{self.code}|{self.year}|{node}"
+    def _framework(self, settings: Settings) -> Framework | None:
+        """The framework of this edition by the file that the scores were made with; None if it is not there."""
+        files = self.lake.state(f"index/{self.index}_scores")["parts"][str(self.year)]["basis"]["files"]
+        paths = [settings.methodology / file.removeprefix("methodology/") for file in files if file.endswith(".yaml")]
+        found = [load(path) for path in paths if path.is_file()]
+        edition = self.nodes[self.root]["edition"]
+        return next((f for f in found if (f.index_id, f.edition) == (self.index, edition)), None)
 
-    def terms(self, node: str, scale: float) -> list[dict[str, Any]]:
-        """The children of a node; contributions are relative to the node the explanation starts from."""
-        return [self.term(child, scale) for child in self.children.get(node, [])]
+    def _row(self, table: str, **equal: str) -> dict[str, Any]:
+        """The row of the region and year of a table of the index; empty if there is none."""
+        rows = rows_of(self.lake, f"index/{self.index}_{table}", self.year, region_code=self.code, **equal)
+        return rows[0] if rows else {}
 
-    def term(self, node: str, scale: float) -> dict[str, Any]:
+    # -- where it stands -----------------------------------------------------------------------------------------------
+    def standing(self, node: str) -> dict[str, Any]:
+        """Published value, rank, tier, type and how sure they are; of another node than the composite its rank."""
+        place = self._row("node_ranks", node_id=node)
+        found: dict[str, Any] = {
+            "published": None,
+            "rank": place.get("rank"),
+            "cities": place.get("cities"),
+            "tier": None,
+        }
+        found |= {name: place.get(name) for name in ("zone_rank", "province_rank")}
+        if node != self.root:
+            return found
+        ranks, kind = self._row("ranks"), self._row("types")
+        tiers = rows_of(self.lake, "core/tiers", self.year, index_id=self.index, tier_id=ranks.get("tier_id") or "")
+        types = self.framework.types.rows_by_key("type_id", named=True, unique=True) if self.framework else {}
+        special = kind.get("speciality")
+        return found | {
+            "published": ranks.get("score_published"),
+            "rank": ranks.get("rank"),
+            "tier": ranks.get("tier_id"),
+            **_names("tier", tiers[0] if tiers else {}),
+            "type": kind.get("type_id"),
+            **_names("type", types.get(kind.get("type_id"), {})),
+            "speciality": special,
+            **_names("speciality", self.nodes.get(special, {})),
+            "speciality_z": kind.get("speciality_z"),
+            **{name: ranks.get(name) for name in ("ranked", "imputed_weight", "badge")},
+            "robustness": self.robustness(),
+        }
+
+    def robustness(self) -> dict[str, Any] | None:
+        """Intervals of rank and score, and the probabilities of tiers and first places; None if they were not made."""
+        row = self._row("robustness")
+        if not row:
+            return None
+        table = f"index/{self.index}_robustness"
+        chances = rows_of(self.lake, f"index/{self.index}_probabilities", self.year, region_code=self.code)
+        draws = self.lake.state(table)["parts"].get(str(self.year), {}).get("notes", {}).get("replications")
+        return {
+            "replications": draws,
+            **{name: row[name] for name in INTERVALS},
+            "probabilities": dict(sorted(((c["event"], c["probability"]) for c in chances), key=_event_order)),
+        }
+
+    def weight(self, node: str) -> dict[str, Any]:
+        """A node's weight within its parent, and where it comes from."""
+        return {"weight": self.scores[node]["weight"], **self.weights.of(node)}
+
+    # -- the tree ------------------------------------------------------------------------------------------------------
+    def relative(self, root: str) -> dict[str, tuple[float | None, float | None]]:
+        """Effective weight and contribution of the nodes below one, relative to it: contributions add up to its score.
+
+        Where the composite has no part of the node (no composite, or no score of a node above), the products of the
+        coefficients of the lineage edges.
+        """
+        top = self.scores[root]
+        if top["effective_weight"] and top["score"] is not None:
+            weight = 1.0 / top["effective_weight"]
+            points = top["score"] / top["contribution"] if top["contribution"] else weight
+            return {
+                node: (_times(row["effective_weight"], weight), _times(row["contribution"], points))
+                for node, row in self.scores.items()
+            }
+        table, start = f"index/{self.index}_scores", f"{self.code}|{self.year}|"
+        edges = parents_of(self.lake, table, [start + node for node in self.children], [str(self.year)])
+        slopes = {
+            parent.removeprefix(start): slope for _, _, parent, role, slope in edges.iter_rows() if role == "child"
+        }
+        found: dict[str, tuple[float | None, float | None]] = {root: (1.0, top["score"])}
+        waiting = [root]
+        while waiting:
+            node = waiting.pop()
+            for child in self.children.get(node, ()):
+                share = _times(slopes.get(child), found[node][0])
+                score = self.scores[child]["score"]
+                found[child] = share, 0.0 if score is None and share is not None else _times(score, share)
+                waiting.append(child)
+        return found
+
+    def terms(self, node: str, parts: Mapping[str, tuple[float | None, float | None]]) -> list[dict[str, Any]]:
+        """The children of a node; weights and contributions are relative to the node the explanation starts from."""
+        return [self.term(child, parts) for child in self.children.get(node, ())]
+
+    def term(self, node: str, parts: Mapping[str, tuple[float | None, float | None]]) -> dict[str, Any]:
         """One node with what is below it."""
-        row, about = self.scores[node], self.framework[node]
-        below = self.terms(node, scale)
-        weight = row["effective_weight"]
+        row, about = self.scores[node], self.nodes[node]
+        below = self.terms(node, parts)
+        effective, contribution = parts[node]
         found: dict[str, Any] = {
             "node": node,
             "name_zh": about["name_zh"],
             "name_en": about["name_en"],
-            "weight": row["weight"],
-            "effective_weight": None if weight is None else weight * scale,
+            **self.weight(node),
+            "effective_weight": effective,
             "score": row["score"],
-            "contribution": None if row["contribution"] is None else row["contribution"] * scale,
+            "contribution": contribution,
             "coverage": row["coverage"],
             "status": self.status(node, below),
             "terms": below,
         }
-        return found | (self.leaf(node) if node in self.leaves else {})
+        return found | (self.leaves.leaf(node) if node in self.leaf_ids else {})
 
-    def status(self, node: str, below: list[dict[str, Any]]) -> str:
-        """A leaf's own status; the weakest below an aggregate."""
-        if node in self.leaves:
-            return self.normalised.get(node, {}).get("status", "missing")
-        return next((status for status in WEAKEST if any(term["status"] == status for term in below)), "missing")
-
-    def leaf(self, node: str) -> dict[str, Any]:
-        """Indicator and observations of a leaf, or the reason why it has none."""
-        given, threshold = self.inputs.get(node), self.thresholds.get(node, {})
-        wanted = self.terms_of.get(node, [])
-        indicator = {
-            "value": given["value"] if given else self.normalised.get(node, {}).get("raw"),
-            "unit": self.framework[node]["unit"],
-            "threshold": threshold.get("theta"),
-            "rule": threshold.get("rule"),
-            "threshold_from": self.threshold_from(node),
-            "flag": self.normalised.get(node, {}).get("flag"),
-            "derivation": self.derivation(node),
-        }
-        keys = self.down.reach(f"index/{self.index}_scores", self._key(node), OBSERVATIONS, beside=(THRESHOLDS,))
-        if not wanted:
-            edges = self.down.edges.get((f"index/{self.index}_normalised", self._key(node)), [])
-            members = [edge.key.rpartition("|")[2] for edge in edges if edge.role == "area"]
-            return {
-                "indicator": indicator,
-                "observations": [],
-                "reason": f"derived from the scores of {', '.join(members)}",
-            }
-        missing = sorted(
-            {t["variable"] for t in wanted} - {self.observed[k]["variable"] for k in keys if k in self.observed}
-        )
-        found: dict[str, Any] = {"indicator": indicator, "observations": [self.observation(key) for key in keys]}
-        if missing:
-            found["reason"] = f"missing: no observation of {', '.join(missing)} for {self.code} in {self.year}"
-        return found
-
-    def threshold_from(self, node: str) -> list[str]:
-        """The inputs that set the threshold of a leaf, as `region|year|indicator`; none for a fixed one."""
-        edition = self.framework[node]["edition"]
-        edges = self.down.edges.get((THRESHOLDS, f"{edition}|{node}"), [])
-        return [edge.key for edge in edges if edge.table == f"index/{self.index}_inputs" and edge.role == "maximum"]
-
-    def derivation(self, node: str) -> str:
-        """How the indicator is made from its variables, in words."""
-        wanted = self.terms_of.get(node, [])
-        if not wanted:
-            return self.framework[node]["kind"] or "derived"
-        if wanted[0]["kind"] == "rubric":
-            full = sum(t["max_points"] for t in wanted)
-            return f"{wanted[0]['scale']:g} × points scored / {full:g} points, {len(wanted)} checkpoints"
-        sides = {
-            role: " + ".join(
-                f"{t['factor']:g}·{t['variable']}" if t["factor"] != 1 else t["variable"]
-                for t in wanted
-                if t["role"] == role
-            )
-            for role in dict.fromkeys(t["role"] for t in wanted)
-        }
-        scale = "" if wanted[0]["scale"] == 1 else f"{wanted[0]['scale']:g} × "
-        if "denominator" not in sides:
-            return scale + next(iter(sides.values()))
-        top, bottom = (f"({side})" if " + " in side else side for side in (sides["numerator"], sides["denominator"]))
-        return f"{scale}{top} / {bottom}"
-
-    def observation(self, key: str) -> dict[str, Any]:
-        """One observation with its source cell, or the donors it was imputed from."""
-        row = self.observed[key]
-        found: dict[str, Any] = {
-            name: row[name] for name in ("region_code", "year", "variable", "value", "unit", "status")
-        }
-        if row["status"] == "imputed":
-            edges = [e for e in self.down.edges.get((OBSERVATIONS, key), []) if e.table == OBSERVATIONS]
-            donors = [self.observation(e.key) | {"role": e.role} for e in edges if e.key in self.observed]
-            return found | {"method": row["method"], "donors": donors, "source": None}
-        sources = self.sources(key)
-        return found | {
-            "edition": row["edition"],
-            "source": sources[0],
-            **({"sources": sources} if len(sources) > 1 else {}),
-        }
-
-    def sources(self, key: str) -> list[dict[str, Any]]:
-        """The source cells of an observation in their order: one, or every score that was pooled."""
-        vintages = [e.key for e in self.down.edges[OBSERVATIONS, key] if e.table == VINTAGES]
-        edges = [edge for vintage in vintages for edge in self.down.edges[VINTAGES, vintage]]
-        dated = {e.key.rpartition("!")[0]: e.key for e in edges if e.role == "year"}
-        found = []
-        for edge in sorted((e for e in edges if e.role in ("value", "correction")), key=lambda e: e.key):
-            entries = [dated.get(edge.key.rpartition("!")[0]), edge.key if edge.role == "correction" else None]
-            change: dict[str, Any] = {}
-            for entry in (self.corrections.get(entry, {}) for entry in entries if entry):
-                change |= {name: value for name, value in entry.items() if name != "source_cell"}
-            found.append(self.source(edge.key) | ({"correction": change} if change else {}))
-        return found
-
-    def source(self, cell: str) -> dict[str, Any]:
-        """File, sheet, cell and raw text of a source cell."""
-        place: Place = self.places[cell]
-        staged = self.staged[cell]
-        return {
-            "file": place.file,
-            "sha256": place.sha256,
-            "producer": place.producer,
-            "sheet": place.sheet,
-            "cell": place.cell,
-            "raw_text": staged["raw_text"],
-            "label": staged["label"],
-            "unit": staged["unit"],
-            "table": staged["table"],
-            "synthetic": place.synthetic,
-        }
+    def status(self, node: str, below: Iterable[Mapping[str, Any]]) -> str:
+        """A leaf's own status; of an aggregate the weakest below it, what is missing left aside (see its coverage)."""
+        if node in self.leaf_ids:
+            return self.leaves.status(node)
+        held = {term["status"] for term in below}
+        return next((status for status in WEAKEST if status in held), "missing")
 
 
-def _page_cells(lake: Lake, cells: set[str]) -> dict[str, dict[str, Any]]:
-    """What some cells of pages really hold, whether staging could read them or not."""
-    if not cells:
-        return {}
-    files = {place.sha256 for place in places(lake, cells).values()}
-    scan = lake.scan("staging/page_cells", files).filter(pl.col("source_cell").is_in(sorted(cells)))
-    found = scan.select(
-        "source_cell", "label", "unit", raw_text="text", table=pl.format("staging/{}", "layout")
-    ).collect(engine="in-memory")
-    return {row["source_cell"]: row for row in found.to_dicts()}
+def _names(prefix: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}_name_zh": row.get("name_zh"), f"{prefix}_name_en": row.get("name_en")}
 
 
-def _by_key(lake: Lake, table: str, keys: list[str]) -> dict[str, dict[str, Any]]:
-    """Rows of a table by row key, for the keys given."""
-    if not keys:
-        return {}
-    if table.startswith("staging/"):
-        scan = lake.scan(table).filter(pl.col("source_cell").is_in(pl.Series(keys).implode()))
-        return {row["source_cell"]: row for row in scan.collect(engine="in-memory").to_dicts()}
-    wanted = (
-        pl.DataFrame({"_key": keys})
-        .with_columns(pl.col("_key").str.split_exact("|", 2).struct.rename_fields(["region_code", "year", "variable"]))
-        .unnest("_key")
-        .cast({"year": pl.Int32})
-    )
-    years = wanted["year"].unique()
-    scan = lake.scan(table).filter(
-        pl.col("region_code").is_in(wanted["region_code"].unique().implode()) & pl.col("year").is_in(years.implode())
-    )
-    rows = scan.collect(engine="in-memory").join(wanted, on=["region_code", "year", "variable"], how="semi")
-    return {f"{row['region_code']}|{row['year']}|{row['variable']}": row for row in rows.to_dicts()}
+def _event_order(chance: tuple[str, float]) -> tuple[str, float]:
+    """Tiers by probability, then the first k by k."""
+    kind, _, name = chance[0].partition(":")
+    return kind, int(name) if kind == "top" else -chance[1]
+
+
+def _times(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a * b
 
 
 # -- the way up --------------------------------------------------------------------------------------------------------
@@ -410,13 +321,15 @@ class Impact:
         file: name of the file.
         cells: source cells that are values.
         reached: rows by table, in the order of the layers.
-        published: row keys of release tables.
+        published: row keys of release tables, and of the ranks of indices that have no ranking there; rankings first.
+        direct: region and year of the index values that are made from the cells, not only from weights or thresholds.
     """
 
     file: str
     cells: int
     reached: Mapping[str, int]
     published: Mapping[str, pl.Series]
+    direct: Set[tuple[str, str]]
 
 
 def impact(lake: Lake, file: str, cell: str | None = None) -> Impact:
@@ -456,5 +369,12 @@ def impact(lake: Lake, file: str, cell: str | None = None) -> Impact:
         )
     cells = pl.concat(list(hits.values())).unique()
     reached = walk_up(lake, "raw/cells", cells)
-    published = {table: keys for table, keys in reached.items() if table.startswith("release/")}
-    return Impact(known[0]["file"], cells.len(), {table: keys.len() for table, keys in reached.items()}, published)
+    held = indices(lake)
+    rankings = [f"release/{index}_ranking" for index in held]
+    rankings += [f"index/{index}{RANKS}" for index in held if f"release/{index}_ranking" not in reached]
+    released = [table for table in reached if table.startswith("release/") and table not in rankings]
+    published = {table: reached[table] for table in (*rankings, *released) if table in reached}
+    inputs = [reached[table] for index in held if (table := f"index/{index}_inputs") in reached]
+    direct = {(code, year) for keys in inputs for code, year, _ in (key.split(KEY_SEPARATOR) for key in keys)}
+    counts = {table: keys.len() for table, keys in reached.items()}
+    return Impact(known[0]["file"], cells.len(), counts, published, direct)

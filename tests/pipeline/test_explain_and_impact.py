@@ -176,7 +176,7 @@ def test_an_imputed_value_names_method_and_donors(home: Home, tmp_path: Path):
     [
         (("dei", "上海滩", "2020"), r"region «上海滩» is unknown; near: .*上海市.*; a code works too"),
         (("dei", "Atlantis", "2020"), r"region «Atlantis» is unknown; near: "),
-        (("dai", "上海", "2020"), r"index «dai» is not in the lake .*; there is: dei"),
+        (("dai", "上海", "2020"), r"index «dai» is not in the lake .*; there is: deci, dei; "),
         (("dei", "上海", "1999"), r"dei has no value for 上海市 in 1999; years in the lake: .*2019, 2020"),
         (
             ("dei", "上海", "2020", "--node", "infrastructure"),
@@ -195,7 +195,7 @@ def test_what_is_unknown_is_one_line_with_what_is_near(finished: Home, arguments
 
 def test_the_text_and_the_page_say_the_same(finished: Home, shanghai, tmp_path: Path):
     text = finished.invoke("explain", "dei", "上海", "2020").stdout
-    assert "上海市 (310000) 2020 = 91.6, rank 1" in text
+    assert "上海市 Shanghai (310000) 2020 = 91.6, rank 1 of " in text
     assert "SYNTHETIC" in text
     page = tmp_path / "explained.html"
     assert finished.invoke("explain", "dei", "上海", "2020", "--html", str(page)).exit_code == 0
