@@ -130,12 +130,12 @@ def _computed(lake: Lake, framework: Framework) -> dict[str, Table]:
 
 def _check(lake: Lake, framework: Framework, year: int, computed: Mapping[str, Table]) -> None:
     """Nothing, if the lake's composites are what its inputs give."""
-    table = f"index/{framework.index_id}_ranks"
+    table = f"index/{framework.index_id}_scores"
     years = sorted(int(part) for part in lake.part_files(table) if part.isdigit())
     if year not in years:
         there = f"years there: {', '.join(map(str, years))}" if years else lake.skipped(table) or "make it: `dei run`"
         raise LakeError(f"{table} has no rows of {year} in {lake.root}", there)
-    held = lake.read(table, [year]).select(*CELL, "score")
+    held = lake.read(table, [year]).filter(node_id=framework.root).select(*CELL, "score")
     ours = computed["ranks"].frame.filter(year=year).select(*CELL, ours="score")
     pairs = held.join(ours, on=CELL, how="full", coalesce=True).fill_null(float("nan"))
     apart = np.abs(pairs["score"].to_numpy() - pairs["ours"].to_numpy())

@@ -193,8 +193,9 @@ def treated(framework: Framework, values: pl.DataFrame) -> Table:
     """Leaf values with outliers pulled in, columns of `values` and untreated, treatment.
 
     `untreated` is the value before, `treatment` what was done: winsorise, or the transform of the whole leaf;
-    null where the cell is as it was. Derived leaves are left alone. A leaf whose rule has numbers in the leaf's own
-    unit (not `follows_data`) is winsorised only: a transform would leave that unit.
+    null where the cell is as it was. Derived leaves are left alone. A leaf is winsorised only where a transform would
+    take its values out of reach: its rule has numbers in the leaf's own unit (not `follows_data`), or measures a year
+    by others, and each year is treated by itself.
 
     Args:
         framework: the index; `choices.treatment`.
@@ -211,9 +212,10 @@ def treated(framework: Framework, values: pl.DataFrame) -> Table:
     choice = framework.choices.treatment
     if choice is None:
         raise MethodError(f"{framework.index_id} treats nothing", "add meta.treatment")
-    rules = dict(framework.observed_leaves.select("node_id", "rule").iter_rows())
-    ids = list(choice.only) or list(rules)
-    unknown = [leaf for leaf in ids if leaf not in rules]
+    known = framework.observed_leaves.select("node_id", "rule", "over").iter_rows()
+    free = {leaf: follows_data(rule) and (choice.over == "panel" or over == "year") for leaf, rule, over in known}
+    ids = list(choice.only) or list(free)
+    unknown = [leaf for leaf in ids if leaf not in free]
     if unknown:
         raise MethodError(
             f"treatment of {unknown[0]}: no leaf of {framework.index_id} from outside the index",
@@ -231,7 +233,7 @@ def treated(framework: Framework, values: pl.DataFrame) -> Table:
                 choice.max_points,
                 choice.skew,
                 choice.kurtosis,
-                None if choice.then == "none" or not follows_data(rules[leaf]) else choice.then,
+                choice.then if choice.then != "none" and free[leaf] else None,
             )
             after[span, j] = result.values
             done[span, j] = _what(result, table[span, j])

@@ -55,13 +55,7 @@ TIED = {  # drawn as a share of the other, so that ratios are plausible
     "expenditure_environment": "budget_expenditure",
 }
 GAPS = {  # (province, year): variables that nobody reported
-    ("540000", 2019): (
-        "broadband_speed",
-        "co2_emissions",
-        "electricity_consumption",
-        "forest_cover",
-        "rd_expenditure",
-    ),
+    ("540000", 2019): ("co2_emissions", "electricity_consumption", "forest_cover", "rd_expenditure"),
     ("310000", 2020): ("forest_cover",),
     ("630000", 2020): ("broadband_speed",),
     ("520000", 2019): ("co2_emissions", "rd_expenditure"),
