@@ -50,10 +50,11 @@ def ranking_contract(framework: Framework) -> Contract:
 def ranking_table(framework: Framework) -> TableSpec:
     file, own = framework.file, ranking_contract(framework)
     ranks, node_ranks, types = (f"index/{framework.index_id}_{name}" for name in ("ranks", "node_ranks", "types"))
-    needs = [ranks, node_ranks, "mart/regions", "core/framework", "core/tiers"]
     typed = [types] if framework.types.height else []
+    tiered = ["core/tiers"] if framework.tiers.height else []
+    needs = [ranks, node_ranks, "mart/regions", "core/framework", *typed, *tiered]
 
-    @table(own.key, contract=own, needs=[*needs, *typed], split="year", files=(file, RUBRICS))
+    @table(own.key, contract=own, needs=needs, split="year", files=(file, RUBRICS))
     def ranking(inputs: Inputs) -> Table:
         read = [inputs.read(key) for key in (ranks, node_ranks, "mart/regions", *typed)]
         return rankings.ranking(read_framework(inputs, file), *read)

@@ -193,7 +193,7 @@ def node_ranks(framework: Framework, scores: pl.DataFrame, ranks: pl.DataFrame, 
         Table; edges to the node's score (role score) and to the region (role group).
     """
     inner = framework.nodes.filter(pl.col("kind") == AGGREGATE)["node_id"]
-    place = regions.select(*CELL, "valid_from", *GROUPS).unique(CELL, keep="last", maintain_order=True)
+    place = regions.select(*CELL, *GROUPS).unique(CELL, keep="last", maintain_order=True)
     rows = (
         scores.filter(pl.col("node_id").is_in(inner.implode()) & pl.col("score").is_not_null())
         .join(ranks.filter("ranked"), on=CELL, how="semi")
@@ -215,7 +215,7 @@ def node_ranks(framework: Framework, scores: pl.DataFrame, ranks: pl.DataFrame, 
     )
     edges = [
         make_edges(rows, NODE, table_of(framework, "scores"), NODE, "score", 1.0),
-        make_edges(rows, NODE, "mart/regions", ["year", "region_code", "valid_from"], "group"),
+        make_edges(rows, NODE, "mart/regions", ["year", "region_code"], "group"),
     ]
     return Table(frame, pl.concat(edges))
 

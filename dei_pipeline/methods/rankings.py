@@ -34,7 +34,7 @@ def ranking(
         region's name (role name), the type (role type) and the tier (role tier).
     """
     decimals = framework.tier_decimals
-    place = regions.select(*CELL, "valid_from", "short_name_zh", "name_en", "province_name")
+    place = regions.select(*CELL, "short_name_zh", "name_en", "province_name")
     rows = ranks.filter("ranked").join(place.unique(CELL, keep="last", maintain_order=True), on=CELL)
     if types is not None:
         about = framework.types.select("type_id", type_name_zh="name_zh")
@@ -62,9 +62,9 @@ def _edges(framework: Framework, rows: pl.DataFrame, typed: bool) -> pl.DataFram
     edges = [
         make_edges(rows, KEY, table_of(framework, "ranks"), CELL, "rank"),
         make_edges(nodes, KEY, table_of(framework, "node_ranks"), NODE, "score"),
-        make_edges(rows, KEY, "mart/regions", ["year", "region_code", "valid_from"], "name"),
+        make_edges(rows, KEY, "mart/regions", ["year", "region_code"], "name"),
         definition(rows.with_columns(_root=pl.lit(framework.root)), framework, KEY, "_root", "index"),
-        make_edges(rows, KEY, "core/tiers", tier, "tier"),
     ]
+    edges += [make_edges(rows, KEY, "core/tiers", tier, "tier")] if framework.tiers.height else []
     edges += [make_edges(rows, KEY, table_of(framework, "types"), CELL, "type")] if typed else []
     return pl.concat(edges)

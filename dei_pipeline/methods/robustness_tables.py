@@ -42,7 +42,7 @@ from dei_pipeline.provenance import Table, make_edges
 NORMALISATION, IMPUTATION = "normalisation", "imputation"
 OPTIONS: Mapping[str, Mapping[str, float]] = {"z_score": {"to_mean": 50.0, "to_sd": 10.0}}  # on the scale of points
 EQUAL = "equal"
-SENSITIVITY: dict[str, Any] = {"year": pl.Int32, "factor": pl.String} | dict.fromkeys(
+SENSITIVITY: dict[str, Any] = {"year": pl.Int32, "assumption": pl.String} | dict.fromkeys(
     ("first", "first_low", "first_high", "total", "total_low", "total_high"), pl.Float64
 )
 LEAST = 4  # regions of a year without which a correlation says nothing
@@ -125,7 +125,12 @@ def years_of(
     Raises:
         NothingToDo: there is no such year.
     """
-    held = scores.filter((pl.col("node_id") == framework.root) & pl.col("score").is_not_null())["year"].unique().sort().to_list()
+    held = (
+        scores.filter((pl.col("node_id") == framework.root) & pl.col("score").is_not_null())["year"]
+        .unique()
+        .sort()
+        .to_list()
+    )
     if not held:
         raise NothingToDo(f"no region has a composite of {framework.index_id}")
     return [
@@ -288,7 +293,7 @@ def probabilities(framework: Framework, year: Year) -> Table:
 
 
 def sensitivities(framework: Framework, year: Year) -> Table:
-    """Sobol' indices of the mean absolute rank shift, key year, factor | first and total order with intervals.
+    """Sobol' indices of the mean absolute rank shift, key year, assumption | first and total order with intervals.
 
     Returns:
         Table; edges to the ranks of the year (role group) and to the framework's root (role assumptions); no row where
@@ -299,9 +304,9 @@ def sensitivities(framework: Framework, year: Year) -> Table:
     if tried.drop_nulls().n_unique() < 2:
         return Table(pl.DataFrame(schema=SENSITIVITY), notes={"no_rank_moves": [str(year.cells["year"][0])]})
     found = sobol_index(year.assumptions, choice.sobol, choice.seed).indices
-    frame = found.filter(pl.col("output") == "mean_abs_rank_shift").drop("output")
+    frame = found.filter(pl.col("output") == "mean_abs_rank_shift").rename({"factor": "assumption"})
     frame = frame.select(pl.lit(year.cells["year"][0], pl.Int32).alias("year"), *list(SENSITIVITY)[1:])
-    return Table(frame, _year_edges(framework, frame, ["year", "factor"], year.cells))
+    return Table(frame, _year_edges(framework, frame, ["year", "assumption"], year.cells))
 
 
 def _year_edges(framework: Framework, frame: pl.DataFrame, key: list[str], cells: pl.DataFrame) -> pl.DataFrame:

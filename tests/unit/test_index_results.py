@@ -79,7 +79,6 @@ def regions(n, years=YEARS):
         pl.DataFrame({"year": list(years)}, schema={"year": pl.Int32}), how="cross"
     )
     return cells.with_columns(
-        valid_from=pl.lit(1990, pl.Int32),
         short_name_zh=pl.format("城{}", "region_code"),
         name_en=pl.lit(None, pl.String),
         province_name=pl.lit("省"),
@@ -246,7 +245,7 @@ def test_sensitivities_of_a_year_in_which_no_rank_moves_are_no_row_and_a_note():
 def test_sensitivities_name_every_factor_and_total_is_at_least_first():
     found = made(10, seed=5)
     table = robustness_tables.sensitivities(INDEX, year(INDEX, found))
-    assert set(table.frame["factor"]) == {"leaf_weights", "node_weights", "thresholds", "aggregation", "normalisation"}
+    assert set(table.frame["assumption"]) == {"leaf_weights", "node_weights", "thresholds", "aggregation", "normalisation"}
     assert set(table.edges["role"]) == {"group", "assumptions"}
 
 
