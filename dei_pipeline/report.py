@@ -104,13 +104,13 @@ def check_lines(settings: Settings) -> tuple[list[str], int]:
     must lead to a row that exists.
     """
     from dei_pipeline.assets import all_tables
+    from dei_pipeline.checks import table_checks
     from dei_pipeline.checks.lineage import dangling
-    from dei_pipeline.checks.sentences import broken_rows, load_sentences
-    from dei_pipeline.checks.series import COVERAGE_FLOOR, LARGEST_STEP, ranked_share, steps
     from dei_pipeline.publish import BrokenContract, check_contract
 
     lake = Lake(settings.lake)
     lines, broken = [], 0
+    other_columns: set[str] = set()
     specs = all_tables(settings)
     for spec in specs:
         if not lake.exists(spec.key):
@@ -120,21 +120,15 @@ def check_lines(settings: Settings) -> tuple[list[str], int]:
         except BrokenContract as error:
             broken += 1
             lines.append(f"ERROR contract {error}")
-    for sentence in load_sentences(settings):
-        rows, what = broken_rows(lake, sentence), f"{sentence.table} {sentence.name.replace('_', ' ')}"
-        if rows is None:
-            lines.append(f"n/a   {what}: not in this lake")
-        elif rows.height:
-            broken += sentence.severity == "error"
-            lines.append(f"{sentence.severity.upper():5} {what}: {rows.height} rows, as {rows.row(0)}")
-        else:
-            lines.append(f"ok    {what}")
-    if lake.exists("index/dei_ranks"):
-        ranks = lake.read("index/dei_ranks")
-        low = ranked_share(ranks).filter(pl.col("share") < COVERAGE_FLOOR)
-        jumps = steps(ranks).filter(pl.col("step").abs() > LARGEST_STEP)
-        lines.append(f"{'WARN ' if low.height else 'ok   '} index/dei_ranks evaluated cities are ranked")
-        lines.append(f"{'WARN ' if jumps.height else 'ok   '} index/dei_ranks scores do not jump: {jumps.height} jumps")
+            if set(lake.scan(spec.key).collect_schema()) != set(spec.contract.schema):
+                other_columns.add(spec.key)
+    for check in table_checks({spec.key for spec in specs}, settings):
+        if odd := sorted(other_columns.intersection(check.reads)):
+            lines.append(f"n/a   {check.what}: {odd[0]} has not the columns of its contract")
+            continue
+        line, blocks = check.line(lake)
+        broken += blocks
+        lines.append(line)
     lost = dangling(lake, specs)
     broken += bool(lost)
     lines += [f"ERROR lineage {line}" for line in lost] or ["ok    every lineage edge leads to a row"]

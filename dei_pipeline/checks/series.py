@@ -1,11 +1,17 @@
-"""Coverage and continuity of what is published, against the city list and against the year before."""
+"""Coverage and continuity of what is published, against the city list and against the year before.
 
-import dagster as dg
+The limits come from the panel that the seed publishes of the DEI. An index without a published panel has the same ones,
+for want of any other; what goes beyond them warns and stops nothing.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
 import polars as pl
 
+from dei_pipeline.checks.sentences import index_ids
+from dei_pipeline.checks.table_check import TableCheck
 from dei_pipeline.lake import Lake
-from dei_pipeline.publish import as_table
-from dei_pipeline.settings import Settings
 
 # 2026-11-23: the report evaluates 242 cities; an institute may publish while a few sheets are late, so 95 %.
 COVERAGE_FLOOR = 0.95
@@ -14,25 +20,13 @@ COVERAGE_FLOOR = 0.95
 LARGEST_STEP = 15.0
 
 
-def coverage(settings: Settings) -> dg.AssetChecksDefinition:
-    """Every evaluated city is ranked in every year that is ranked at all."""
-    lake = Lake(settings.lake)
+@dataclass(frozen=True)
+class Series:
+    """What should hold of the ranks of an index: its name, what it says, and the rows beyond the limit."""
 
-    @dg.asset_check(
-        asset=dg.AssetKey(["index", "dei_ranks"]),
-        name="evaluated_cities_are_ranked",
-        description=f"At least {COVERAGE_FLOOR:.0%} of the cities with any input are ranked. Tolerance: late sheets.",
-    )
-    def evaluated_cities_are_ranked() -> dg.AssetCheckResult:
-        if not lake.exists("index/dei_ranks"):
-            return dg.AssetCheckResult(passed=True, metadata={"not_applicable": "no DEI in this lake"})
-        by_year = ranked_share(lake.read("index/dei_ranks"))
-        low = by_year.filter(pl.col("share") < COVERAGE_FLOOR)
-        return dg.AssetCheckResult(
-            passed=low.is_empty(), severity=dg.AssetCheckSeverity.WARN, metadata={"by_year": as_table(by_year)}
-        )
-
-    return evaluated_cities_are_ranked
+    name: str
+    description: str
+    beyond: Callable[[pl.DataFrame], pl.DataFrame]
 
 
 def ranked_share(ranks: pl.DataFrame) -> pl.DataFrame:
@@ -45,28 +39,6 @@ def ranked_share(ranks: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def continuity(settings: Settings) -> dg.AssetChecksDefinition:
-    """No city's score jumps from one year to the next."""
-    lake = Lake(settings.lake)
-
-    @dg.asset_check(
-        asset=dg.AssetKey(["index", "dei_ranks"]),
-        name="scores_do_not_jump",
-        description=f"No score moves by more than {LARGEST_STEP} points in a year. Tolerance: see checks/series.py.",
-    )
-    def scores_do_not_jump() -> dg.AssetCheckResult:
-        if not lake.exists("index/dei_ranks"):
-            return dg.AssetCheckResult(passed=True, metadata={"not_applicable": "no DEI in this lake"})
-        jumps = steps(lake.read("index/dei_ranks")).filter(pl.col("step").abs() > LARGEST_STEP)
-        return dg.AssetCheckResult(
-            passed=jumps.is_empty(),
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={"jumps": jumps.height, "largest": as_table(jumps.head(10))},
-        )
-
-    return scores_do_not_jump
-
-
 def steps(ranks: pl.DataFrame) -> pl.DataFrame:
     """Change of each city's score against the year before, largest first."""
     before = ranks.select("region_code", pl.col("year") + 1, pl.col("score").alias("before"))
@@ -76,3 +48,29 @@ def steps(ranks: pl.DataFrame) -> pl.DataFrame:
         .drop_nulls("step")
         .sort(pl.col("step").abs(), descending=True)
     )
+
+
+SERIES = (
+    Series(
+        "evaluated_cities_are_ranked",
+        f"At least {COVERAGE_FLOOR:.0%} of the cities with any input are ranked. Tolerance: late sheets.",
+        lambda ranks: ranked_share(ranks).filter(pl.col("share") < COVERAGE_FLOOR),
+    ),
+    Series(
+        "scores_do_not_jump",
+        f"No score moves by more than {LARGEST_STEP} points in a year. Tolerance: see checks/series.py.",
+        lambda ranks: steps(ranks).filter(pl.col("step").abs() > LARGEST_STEP),
+    ),
+)
+
+
+def series_checks(tables: Collection[str]) -> list[TableCheck]:
+    """The series of every index that some tables belong to, as checks that warn."""
+    return [_check(series, f"index/{index}_ranks") for index in index_ids(tables) for series in SERIES]
+
+
+def _check(series: Series, key: str) -> TableCheck:
+    def beyond(lake: Lake) -> pl.DataFrame | None:
+        return series.beyond(lake.read(key)) if lake.exists(key) else None
+
+    return TableCheck(series.name, key, series.description, "warn", (key,), beyond)

@@ -1,105 +1,39 @@
 """Each sentence of `dbt_like_sql/checks/` finds exactly the rows that break it, and none where it holds."""
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
-import polars as pl
 import pytest
 
-from dei_pipeline.assets import all_tables
-from dei_pipeline.checks.sentences import Sentence, broken_rows, load_sentences
+from dei_pipeline.checks.sentences import (
+    Sentence,
+    broken_rows,
+    for_every_index,
+    index_ids,
+    load_sentences,
+    of_index,
+)
 from dei_pipeline.errors import ReferenceFileError
 from dei_pipeline.lake import Lake
-from dei_pipeline.settings import Settings
-from dei_pipeline.sql_models import select, tables_of
+from dei_pipeline.sql_models import tables_of
 from tests.lakes import demo_lake
+from tests.sql.breaking import OF_ALL_INDICES, SCHEMAS, SENTENCES, SETTINGS, breaking
 
-SETTINGS = Settings()
-SENTENCES = {sentence.name: sentence for sentence in load_sentences(SETTINGS)}
-SCHEMAS = {spec.key: spec.contract.schema for spec in all_tables(SETTINGS)}
-CHECKED = set()
+EVERY_SENTENCE = pytest.mark.parametrize("sentence", OF_ALL_INDICES, ids=lambda s: f"{s.table}-{s.name}")
 
 
-def breaking(name: str, **tables: list[dict[str, object]]) -> pl.DataFrame:
-    """Rows that break a sentence over in-memory tables (`layer__table=[row, …]`); columns left out are empty."""
-    CHECKED.add(name)
-
-    def read(key: str) -> pl.DataFrame:
-        return pl.DataFrame(tables[key.replace("/", "__")], schema=SCHEMAS[key])
-
-    return select(SENTENCES[name].sql, read)
-
-
-@pytest.mark.parametrize("sentence", SENTENCES.values(), ids=SENTENCES.keys())
+@EVERY_SENTENCE
 def test_the_demo_breaks_no_sentence_that_blocks(sentence: Sentence):
     rows = broken_rows(Lake(demo_lake().lake), sentence)
     assert rows is not None
     assert rows.is_empty() or sentence.severity == "warn"
 
 
-@pytest.mark.parametrize("sentence", SENTENCES.values(), ids=SENTENCES.keys())
+@EVERY_SENTENCE
 def test_a_sentence_about_tables_that_are_not_there_says_nothing(sentence: Sentence, tmp_path):
     assert broken_rows(Lake(tmp_path), sentence) is None
-
-
-# -- contributions_add_up_to_the_composite -----------------------------------------------------------------------------
-def node(node_id: str, parent: str | None, level: int, **more: object) -> dict[str, object]:
-    row = {"region_code": "310000", "year": 2020, "node_id": node_id, "parent_id": parent, "level": level}
-    return row | {"weight": 1.0, "effective_weight": 1.0, "coverage": 1.0} | more
-
-
-def tree(city: str = "310000", total: float | None = 10.0, a: float | None = 4.0, b: float | None = 6.0):
-    return [
-        node("dei", None, 0, region_code=city, score=total, contribution=total),
-        node("one", "dei", 1, region_code=city, score=50.0, contribution=10.0),
-        node("a", "one", 2, region_code=city, score=40.0, contribution=a),
-        node("b", "one", 2, region_code=city, score=60.0, contribution=b),
-    ]
-
-
-def test_contributions_of_leaves_only_are_added():
-    found = breaking("contributions_add_up_to_the_composite", index__dei_scores=tree())
-    assert found.is_empty()
-
-
-@pytest.mark.parametrize(
-    ("city", "why"),
-    [
-        (tree("110000", b=6.1), "one leaf too much"),
-        (tree("110000", b=None), "a leaf without contribution"),
-        (tree("110000", a=None, b=None), "no contribution at all"),
-        (tree("110000", a=float("nan")), "not a number"),
-        (tree("110000", total=10.00000001), "beyond the rounding of a sum"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_a_city_whose_contributions_do_not_add_up_is_found(city, why):
-    found = breaking("contributions_add_up_to_the_composite", index__dei_scores=[*tree(), *city])
-    assert found["region_code"].to_list() == ["110000"], why
-
-
-def test_a_city_without_composite_and_a_rounding_error_are_fine():
-    rows = [*tree("110000", total=None, a=1.0, b=None), *tree("120000", total=10.0 + 5e-10)]
-    assert breaking("contributions_add_up_to_the_composite", index__dei_scores=rows).is_empty()
-
-
-# -- parents_lie_between_their_children --------------------------------------------------------------------------------
-def family(city: str, parent: float | None, *children: float | None) -> list[dict[str, object]]:
-    top = node("dei", None, 0, region_code=city, score=parent)
-    return [top, *(node(f"c{i}", "dei", 1, region_code=city, score=score) for i, score in enumerate(children))]
-
-
-def test_a_parent_outside_its_children_is_found():
-    rows = [
-        *family("110000", 50.0, 40.0, 60.0),
-        *family("120000", 60.1, 40.0, 60.0),
-        *family("130100", 39.9, 40.0, 60.0),
-        *family("130200", 40.0, 40.0, None),
-        *family("130300", None, 40.0, 60.0),
-        *family("130400", 60.0 + 5e-10, 40.0, 60.0),
-        *family("130500", float("nan"), 40.0, 60.0),
-    ]
-    found = breaking("parents_lie_between_their_children", index__dei_scores=rows)
-    assert sorted(found["region_code"]) == ["120000", "130100", "130500"]
 
 
 # -- weights_of_siblings_sum_to_one ------------------------------------------------------------------------------------
@@ -115,46 +49,6 @@ def test_siblings_whose_weights_do_not_sum_to_one_are_found():
     assert breaking("weights_of_siblings_sum_to_one", core__framework=good).is_empty()
     found = breaking("weights_of_siblings_sum_to_one", core__framework=[*good, *bad]).sort("parent_id")
     assert found.select("edition", "parent_id").rows() == [("2022", "a"), ("2021", "c"), ("2021", "d")]
-
-
-# -- tiers_partition_the_ranked_cities ---------------------------------------------------------------------------------
-TIERS = [
-    {"index_id": "dei", "edition": "2021", "tier_id": "high", "lower": 85.0, "upper": None},
-    {"index_id": "dei", "edition": "2021", "tier_id": "middle", "lower": 25.0, "upper": 85.0},
-    {"index_id": "dei", "edition": "2021", "tier_id": "low", "lower": None, "upper": 25.0},
-    {"index_id": "other", "edition": "2021", "tier_id": "high", "lower": 0.0, "upper": None},
-]
-
-
-def ranked(city: str, score: float | None, tier: str | None, is_ranked: bool = True) -> dict[str, object]:
-    return {"region_code": city, "year": 2020, "score_published": score, "tier_id": tier, "ranked": is_ranked}
-
-
-def test_cities_in_the_wrong_tier_or_in_none_are_found():
-    good = [
-        ranked("1", 100.0, "high"),
-        ranked("2", 85.0, "high"),
-        ranked("3", 84.9, "middle"),
-        ranked("4", 25.0, "middle"),
-        ranked("5", 0.0, "low"),
-        ranked("6", None, None, is_ranked=False),
-    ]
-    bad = [ranked("7", 85.0, "middle"), ranked("8", 24.9, "middle"), ranked("9", None, "low"), ranked("a", 50.0, None)]
-    name = "tiers_partition_the_ranked_cities"
-    assert breaking(name, index__dei_ranks=good, core__tiers=TIERS).is_empty()
-    found = breaking(name, index__dei_ranks=[*good, *bad], core__tiers=TIERS)
-    assert sorted(found["region_code"]) == ["7", "8", "9", "a"]
-
-
-def test_tiers_with_a_gap_or_an_overlap_are_found():
-    gap = [row | ({"upper": 20.0} if row["tier_id"] == "low" else {}) for row in TIERS]
-    overlap = [row | ({"lower": 80.0} if row["tier_id"] == "high" else {}) for row in TIERS]
-    cities = [ranked("1", 22.0, "low"), ranked("2", 82.0, "middle"), ranked("3", 90.0, "high")]
-    name = "tiers_partition_the_ranked_cities"
-    for tiers, broken in ((gap, ["1"]), (overlap, ["2"])):
-        rows = [city for city in cities if city["region_code"] != "12".replace(broken[0], "")]
-        found = breaking(name, index__dei_ranks=rows, core__tiers=tiers)
-        assert found["region_code"].to_list() == broken
 
 
 # -- provinces_add_up_to_the_nation ------------------------------------------------------------------------------------
@@ -214,16 +108,84 @@ def test_published_figures_that_do_not_round_alike_are_found():
     assert found["key"].to_list() == ["2020|yrd|published"]
 
 
+# -- ahp_judgements_are_reciprocal -------------------------------------------------------------------------------------
+def judged(expert: str, i: str, j: str, value: float) -> dict[str, object]:
+    same = {"index_id": "deci", "edition": "2021", "parent_id": "deci", "expert_id": expert}
+    return same | {"row_node": i, "column_node": j, "value": value}
+
+
+def matrix(expert: str, over: float, back: float, own: float = 1.0) -> list[dict[str, object]]:
+    pairs = [("a", "a", own), ("a", "b", over), ("b", "a", back), ("b", "b", 1.0)]
+    return [judged(expert, *pair) for pair in pairs]
+
+
+def test_a_matrix_that_is_not_reciprocal_is_found():
+    good = [*matrix("E1", 3.0, 1 / 3), *matrix("E2", 7.0, 1 / 7)]
+    name = "ahp_judgements_are_reciprocal"
+    assert breaking(name, core__ahp_judgements=good).is_empty()
+    bad = [*matrix("E3", 3.0, 0.33), *matrix("E4", 3.0, 1 / 3, own=2.0), judged("E5", "a", "b", 5.0)]
+    found = breaking(name, core__ahp_judgements=[*good, *bad])
+    assert sorted(found.select("expert_id", "row_node", "column_node").rows()) == [
+        ("E3", "a", "b"),
+        ("E3", "b", "a"),
+        ("E4", "a", "a"),
+        ("E5", "a", "b"),
+    ]
+
+
 # -- the declarations --------------------------------------------------------------------------------------------------
-def test_every_sentence_was_broken_by_a_test_above():
-    """Runs last in this file; a new sentence needs rows that break it."""
-    if CHECKED:
-        assert set(SENTENCES) == CHECKED
+def test_every_sentence_is_broken_by_a_test():
+    """A new sentence needs rows that break it."""
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_sentences*.py"))
+    assert [name for name in SENTENCES if f'"{name}"' not in tests] == []
 
 
 def test_a_sentence_is_about_a_table_that_it_reads():
-    for sentence in SENTENCES.values():
+    for sentence in OF_ALL_INDICES:
         assert sentence.table in tables_of(sentence.sql), sentence.name
+
+
+def test_a_sentence_about_every_index_is_there_once_for_each_that_has_its_tables():
+    assert {"dei", "deci"} <= set(index_ids(SCHEMAS))
+    tables = [(sentence.table, sentence.name) for sentence in OF_ALL_INDICES]
+    assert len(set(tables)) == len(tables)
+    for index in index_ids(SCHEMAS):
+        assert (f"index/{index}_scores", "contributions_add_up_to_the_composite") in tables
+    assert ("index/deci_types", "every_ranked_city_has_exactly_one_type") in tables
+    assert ("index/dei_types", "every_ranked_city_has_exactly_one_type") not in tables  # the DEI has tiers instead
+
+
+def test_the_tables_and_the_name_of_another_index_are_read_and_nothing_else_changes():
+    sql = (
+        "with s as (select * from index.dei_scores where node_id = 'dei'), "
+        "f as (select * from core.framework where index_id = 'dei' and parent_id = 'dei_x') select * from s"
+    )
+    other = of_index(Sentence("n", "index/dei_scores", "d", "error", "t", sql, True), "dei", "deci")
+    assert other.table == "index/deci_scores"
+    assert tables_of(other.sql) == ("core/framework", "index/deci_scores")
+    text = " ".join(other.sql.lower().split())
+    assert "node_id = 'dei'" in text
+    assert "index_id = 'deci' and parent_id = 'dei_x'" in text
+
+
+def test_the_longest_name_says_which_index_a_sentence_is_written_for():
+    tables = {f"index/{index}_{name}" for index in ("dei", "dei_city") for name in ("normalised", "scores")}
+    sentence = Sentence("n", "index/dei_city_scores", "d", "error", "t", "select * from index.dei_city_scores", True)
+    found = for_every_index([sentence], tables)
+    assert [one.table for one in found] == ["index/dei_scores", "index/dei_city_scores"]
+
+
+@pytest.mark.parametrize(
+    ("table", "every", "message"),
+    [
+        ("index/dei_nothing", False, "is about index/dei_nothing, which is no table"),
+        ("core/framework", True, "is about every index, but core/framework is of none"),
+    ],
+)
+def test_a_sentence_about_no_table_or_no_index_is_refused(table: str, every: bool, message: str):
+    sentence = Sentence("n", table, "d", "error", "t", f"select * from {table.replace('/', '.')}", every)
+    with pytest.raises(ReferenceFileError, match=message):
+        for_every_index([sentence], SCHEMAS)
 
 
 @pytest.mark.parametrize(
@@ -236,15 +198,12 @@ def test_a_sentence_is_about_a_table_that_it_reads():
     ids=["no entry", "no file", "unknown severity"],
 )
 def test_a_sentence_and_its_entry_must_pair(tmp_path, change: Callable, message: str):
-    import shutil
-    from dataclasses import replace
-
     shutil.copytree(SETTINGS.sql, tmp_path / "sql")
     change(tmp_path / "sql")
     with pytest.raises(ReferenceFileError, match=message):
         load_sentences(replace(SETTINGS, sql=tmp_path / "sql"))
 
 
-def edit(folder, old: str, new: str) -> None:
+def edit(folder: Path, old: str, new: str) -> None:
     path = folder / "checks" / "_checks.yml"
     path.write_text(path.read_text("utf-8").replace(old, new), encoding="utf-8")
