@@ -171,7 +171,7 @@ class _Tree:
         self.weights = Weights(lake, index, self.nodes, edition["base_year"])
         self.leaves = Leaves(lake, index, code, year, self.nodes, self.leaf_ids, self.framework, names)
         made = [f"index/{index}_{name}" for name in BESIDE]
-        self.tables = [*self.leaves.down.tables, *(table for table in (THRESHOLDS, *made) if lake.exists(table))]
+        self.tables = [table for table in (*self.leaves.down.tables, THRESHOLDS, *made) if lake.exists(table)]
         self.synthetic = self.leaves.cells.synthetic
 
     def _framework(self, settings: Settings) -> Framework | None:

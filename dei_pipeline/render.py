@@ -85,6 +85,11 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:,.4f}".rstrip("0").rstrip(".")
 
 
+def _share(term: Shown) -> str:
+    """Weight in the node explained; none below a node that compares cities."""
+    return "–" if term["effective_weight"] is None else f"{term['effective_weight']:.4f}"
+
+
 def _weight(term: Shown) -> str:
     """Weight within the parent, its method, and what other methods give."""
     method = f"{term['weight_method']}{' (prior)' if term['weight_from']['prior'] else ''}"
@@ -211,9 +216,7 @@ def _weight_lines(document: Shown) -> list[str]:
 def _term(term: Shown, depth: int) -> list[str]:
     pad = "  " * depth
     points = (
-        "–"
-        if term["score"] is None
-        else f"{_number(term['score'])} × {term['effective_weight'] or 0:.4f} = {_number(term['contribution'])}"
+        "–" if term["score"] is None else f"{_number(term['score'])} × {_share(term)} = {_number(term['contribution'])}"
     )
     part = f", coverage {term['coverage']:.0%}" if term["terms"] and term["coverage"] < FULL else ""
     line = f"{pad}{_both(term)}: {points}  [{term['status']}{part}]  {_weight(term)}"
@@ -303,7 +306,7 @@ def _term_html(term: Shown, most: float, unfolded: bool) -> str:
     part = f", {term['coverage']:.0%}" if term["terms"] and term["coverage"] < FULL else ""
     return (
         f"<details{' open' if unfolded else ''}><summary>{html.escape(term['name_zh'])} <span class=w>{html.escape(term['name_en'])}</span> "
-        f"<span class=n>{_number(term['score'])}</span> <span class=w>× {term['effective_weight'] or 0:.4f} =</span> "
+        f"<span class=n>{_number(term['score'])}</span> <span class=w>× {_share(term)} =</span> "
         f"<span class=n>{_number(term['contribution'])}</span> <span class=bar style='width:{width:.2f}rem'></span> "
         f"{_status_html(term['status'], part)}</summary>{_weight_html(term)}{below}{leaf}</details>"
     )

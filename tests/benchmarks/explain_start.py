@@ -10,7 +10,11 @@ COMMANDS = {
     "dei --help": ["--help"],
     "dei explain dei 上海 2020": ["explain", "dei", "上海", "2020"],
     "dei explain … --json": ["explain", "dei", "上海", "2020", "--json"],
+    "dei explain deci 北京 2020": ["explain", "deci", "北京", "2020"],
+    "dei explain deci … --json": ["explain", "deci", "北京", "2020", "--json"],
     "dei impact FILE": ["impact", "published/published_dei_scores.csv"],
+    "dei impact DELPHI CELL": ["impact", "德尔菲/2020_第3轮.xlsx", "D01!C7"],
+    "dei impact AHP CELL": ["impact", "层次分析/判断矩阵_A01.xlsx", "A01!G6"],
 }
 
 

@@ -123,8 +123,9 @@ def command(*arguments: str) -> str:
         command("--help"),
         command("run", "--help"),
         command("explain", "--help"),
+        command("diff", "--help"),
     ],
-    ids=["explain", "dei --help", "dei run --help", "dei explain --help"],
+    ids=["explain", "dei --help", "dei run --help", "dei explain --help", "dei diff --help"],
 )
 def test_what_must_start_at_once_imports_nothing_heavy(code):
     assert heavy_after(code) == []
@@ -133,6 +134,8 @@ def test_what_must_start_at_once_imports_nothing_heavy(code):
 def test_explaining_a_number_imports_nothing_heavy():
     lake = str(demo_lake().lake)
     assert heavy_after(command("explain", "dei", "上海", "2020", "--lake", lake)) == []
+    assert heavy_after(command("explain", "deci", "上海", "2020", "--lake", lake)) == []
+    assert heavy_after(command("diff", "2019", "2020", "--region", "上海", "--lake", lake)) == []
     assert heavy_after(command("impact", "published/published_dei_scores.csv", "--lake", lake)) == []
 
 
