@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from dei_pipeline.errors import DeiError, LakeError
-from dei_pipeline.explain import THRESHOLDS
+from dei_pipeline.explain import THRESHOLDS, indices
 from dei_pipeline.lake import Lake
 from dei_pipeline.provenance import manifests
 
@@ -174,10 +174,9 @@ def _years(lake: Lake, index: str) -> list[int]:
     """Years with scores of an index in a lake."""
     years = sorted(int(part) for part in lake.part_files(f"index/{index}_scores") if part.isdigit())
     if not years:
-        indices = [name[6:-6] for name in lake.tables() if name.startswith("index/") and name.endswith("_ranks")]
         raise LakeError(
             f"the lake {lake.root} has no scores of «{index}»",
-            f"there is: {', '.join(indices) or 'none'}; `dei run` makes them",
+            f"there is: {', '.join(indices(lake)) or 'none'}; `dei run` makes them",
         )
     return years
 

@@ -142,7 +142,9 @@ class Framework:
 
     @cached_property
     def score_bounds(self) -> Mapping[str, Any]:
-        """Bounds that the leaves' rules put on every score, as a contract's checks; none for statistical rules."""
+        """Bounds of every score by the leaves' rules, as a contract's checks; none for statistical rules or Copeland."""
+        if "copeland" in self.nodes["aggregation"]:
+            return {}
         rule, cap = pl.col("rule"), pl.col("cap").fill_null(math.inf)
         within = (pl.col("direction") == "moderate") | (rule == "saturation") | (cap <= FULL_SCORE)
         fixed = ~rule.is_in(list(RULES))
