@@ -142,7 +142,7 @@ class Framework:
 
     @cached_property
     def score_bounds(self) -> Mapping[str, Any]:
-        """Bounds of every score by the leaves' rules, as a contract's checks; none for statistical rules or Copeland."""
+        """Bounds of every score by the leaves' rules, as a contract's checks; none for statistics and Copeland."""
         if "copeland" in self.nodes["aggregation"]:
             return {}
         rule, cap = pl.col("rule"), pl.col("cap").fill_null(math.inf)

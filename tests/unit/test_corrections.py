@@ -134,7 +134,11 @@ def test_a_bound_that_is_no_number_is_named(tmp_path: Path):
 
 def test_what_a_zero_is_and_who_compiled_a_page_are_checked(tmp_path: Path):
     reference = Path(shutil.copytree(Settings.reference, tmp_path / "reference"))
-    assert {v.unit for v in load_variables().values() if v.zero == "missing"} == {"index_prev_year_100", "ratio", "count"}
+    assert {v.unit for v in load_variables().values() if v.zero == "missing"} == {
+        "index_prev_year_100",
+        "ratio",
+        "count",
+    }
     path = tmp_path / "variables.csv"
     text = (reference / path.name).read_text("utf-8")
     path.write_text(text.replace(",missing\n", ",perhaps\n", 1), encoding="utf-8")

@@ -245,7 +245,13 @@ def test_sensitivities_of_a_year_in_which_no_rank_moves_are_no_row_and_a_note():
 def test_sensitivities_name_every_factor_and_total_is_at_least_first():
     found = made(10, seed=5)
     table = robustness_tables.sensitivities(INDEX, year(INDEX, found))
-    assert set(table.frame["assumption"]) == {"leaf_weights", "node_weights", "thresholds", "aggregation", "normalisation"}
+    assert set(table.frame["assumption"]) == {
+        "leaf_weights",
+        "node_weights",
+        "thresholds",
+        "aggregation",
+        "normalisation",
+    }
     assert set(table.edges["role"]) == {"group", "assumptions"}
 
 
