@@ -118,7 +118,7 @@ def provinces(home: Home) -> list[str]:
     return listed.filter(list_id="provinces_31")["region_code"].to_list()
 
 
-def numbers(codes: list[str]) -> dict[tuple[str, int, str], float | None]:
+def numbers(codes: list[str], years: tuple[int, ...] = YEARS) -> dict[tuple[str, int, str], float | None]:
     """Made-up values by province, year and variable; None where there is a gap."""
     rng = np.random.Generator(np.random.PCG64(20210))
     found: dict[tuple[str, int, str], float | None] = {}
@@ -127,7 +127,7 @@ def numbers(codes: list[str]) -> dict[tuple[str, int, str], float | None]:
         level = np.exp(rng.normal(0, spread if base is None else 0.25, len(codes)))
         if variable == "forest_cover":
             level[codes.index("110000")] = 1.5  # the province that others are measured by
-        for year in YEARS:
+        for year in years:
             drawn = middle * level * np.exp(rng.normal(0.03 * (year - 2019), 0.02, len(codes)))
             for at, code in enumerate(codes):
                 value = float(drawn[at])
@@ -137,15 +137,17 @@ def numbers(codes: list[str]) -> dict[tuple[str, int, str], float | None]:
     code, year, variable, factor = OUTLIER
     found[code, year, variable] = round((found[code, year, variable] or 0.0) * factor, 2)
     for (code, year), lacking in GAPS.items():
+        if year not in years:
+            continue
         found |= {(code, year, variable): None for variable in lacking}
     return found
 
 
-def ingest_pages(home: Home, folder: Path) -> None:
-    """Fills in the templates of both years with `numbers` and takes them into the lake, by the commands."""
+def ingest_pages(home: Home, folder: Path, years: tuple[int, ...] = YEARS) -> None:
+    """Fills in the templates of the years with `numbers` and takes them into the lake, by the commands."""
     codes = provinces(home)
-    drawn = numbers(codes)
-    for year in YEARS:
+    drawn = numbers(codes, years)
+    for year in years:
         form = folder / f"form_{year}.xlsx"
         asked = home.invoke("template", "region-indicator", "--index", INDEX, "--year", str(year), "--out", str(form))
         assert asked.exit_code == 0, asked.output
