@@ -6,6 +6,7 @@ the parent rows it is made of; the edges of its lineage are written from that.
 
 import functools
 import hashlib
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -50,18 +51,30 @@ def tables_of(sql: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+@functools.cache
+def _database(_thread: int) -> duckdb.DuckDBPyConnection:
+    """The in-memory database of a thread: opening one costs more than most of these SELECTs."""
+    return duckdb.connect(":memory:", config={"threads": 1})
+
+
 def select(sql: str, read: Callable[[str], pl.DataFrame]) -> pl.DataFrame:
     """The result of a SELECT over the tables that `read` gives by key (in-memory DuckDB over Polars frames).
 
     One thread: sums then have one order, and the same inputs give the same bits.
     """
-    with duckdb.connect(":memory:", config={"threads": 1}) as connection:
+    database, views = _database(threading.get_ident()), []
+    try:
         for number, key in enumerate(tables_of(sql)):
             layer, _, name = key.partition("/")
-            connection.register(f"t{number}", read(key))
-            connection.execute(f'create schema if not exists "{layer}"')
-            connection.execute(f'create view "{layer}"."{name}" as select * from t{number}')
-        return connection.sql(sql).pl()
+            database.register(f"t{number}", read(key))
+            database.execute(f'create schema if not exists "{layer}"')
+            database.execute(f'create or replace view "{layer}"."{name}" as select * from t{number}')
+            views.append((f'"{layer}"."{name}"', f"t{number}"))
+        return database.sql(sql).pl()
+    finally:
+        for view, table in views:
+            database.execute(f"drop view {view}")
+            database.unregister(table)
 
 
 def run_model(inputs: Inputs, sql: str, contract: Contract, grains: dict[str, tuple[str, ...]]) -> Table:
