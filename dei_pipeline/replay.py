@@ -196,7 +196,8 @@ def as_text(document: Mapping[str, Any], top: int = 10) -> str:
             lines.append(f"{words}: {', '.join(document[key])}")
     for table in STEPS:
         for name, note in document["notes"].get(table, {}).items():
-            lines += [f"{table}, {name.replace('_', ' ')}: {_note(note)}"] if note else []
+            what = table if name == table else f"{table}, {name.replace('_', ' ')}"
+            lines += [f"{what}: {_note(note)}"] if note else []
     lines += ["", "first with these choices 新排名 (before → after)", *map(_city, document["cities"][:top])]
     moved = sorted((c for c in document["cities"] if c["climbs"]), key=lambda c: (-abs(c["climbs"]), c["rank_after"]))
     if moved:
@@ -209,12 +210,20 @@ def as_text(document: Mapping[str, Any], top: int = 10) -> str:
 
 
 def _note(note: Any) -> str:
-    """What a step noted: a number, or the first of the names."""
-    if not isinstance(note, Mapping | Sequence) or isinstance(note, str):
+    """What a step noted: a number, or the first of the names with what is said of each."""
+    if isinstance(note, Mapping):
+        note = [f"{key} {_step(value) if isinstance(value, Mapping) else value}" for key, value in note.items()]
+    if not isinstance(note, list):
         return str(note)
-    names = [f"{key} {value['step']}" if isinstance(value, Mapping) and "step" in value else str(key)
-             for key, value in note.items()] if isinstance(note, Mapping) else [str(item) for item in note]  # fmt: skip
+    names = [str(item) for item in note]
     return ", ".join(names[:SHOWN]) + (f" … {len(names)} in all" if len(names) > SHOWN else "")
+
+
+def _step(said: Mapping[str, Any]) -> str:
+    """What was done to a leaf, and whether it is still outlying; of other notes their words."""
+    if "step" not in said:
+        return ", ".join(f"{key} {value}" for key, value in said.items())
+    return said["step"] + ("" if said["passed"] else " (still outlying)")
 
 
 def _share(value: float | None) -> str:

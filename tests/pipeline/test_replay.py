@@ -143,7 +143,10 @@ def test_the_text_shows_scores_and_ranks_before_and_after(own: OwnHome):
     assert lines[2:4] == ["treatment.over: panel → year", "imputation.method: group_median → median"]
     assert lines[4].startswith("cities 城市 31, moved 变动 ")
     assert "Spearman 0." in lines[4]
-    assert "treated, treated: " in shown.stdout
+    assert "\nimputed: green_carbon 1, green_forest 1, link_online_retail 1, " in shown.stdout
+    assert "\ntreated: link_ecommerce 2019 winsorise, link_ecommerce 2020 winsorise, green_power 2020 " in shown.stdout
+    untamed = as_text(told(own, "treatment.max_points=0", "treatment.then=none"))
+    assert "\ntreated: link_ecommerce none (still outlying), green_power none (still outlying)\n" in untamed
     at = lines.index("first with these choices 新排名 (before → after)")
     first = max(told(own, "treatment.over=year", "imputation.method=median")["cities"], key=lambda c: c["score_after"])
     assert lines[at + 1].endswith(f"{first['region_name']} ({first['region_code']})")
