@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dei_pipeline.assets import all_tables
 from dei_pipeline.errors import DeiError
 from dei_pipeline.lake import Lake
+from dei_pipeline.methods.framework import load_all
 from dei_pipeline.settings import PROJECT, Settings
 from dei_pipeline.sources.ingest import register_published
 from dei_pipeline.tables import FIRST_YEAR, INPUT_LAYERS, ONLY_STALE_TAG, TableSpec, due_parts, why_stale
@@ -109,12 +110,12 @@ def data_years(lake: Lake, settings: Settings) -> list[int]:
     strange = sorted(set(settings.years) - years)
     if strange:
         raise DeiError(f"no observation of {strange[0]} in the lake", f"years with data: {min(years)}–{max(years)}")
-    return sorted({*settings.years, *(base_years(lake) & years)})
+    return sorted({*settings.years, *(base_years(settings) & years)})
 
 
-def base_years(lake: Lake) -> set[int]:
-    """The data years that thresholds are computed from."""
-    return set(lake.read("core/editions")["base_year"].to_list()) if lake.exists("core/editions") else set()
+def base_years(settings: Settings) -> set[int]:
+    """The data years that thresholds are computed from, by the framework files."""
+    return {framework.base_year for framework in load_all(settings.methodology)}
 
 
 def spans(years: Sequence[int], first: set[int]) -> list[list[int]]:
@@ -163,8 +164,13 @@ def run(
 
     if bring(inputs, []) and outputs:
         report.years = data_years(lake, settings)
-        for span in spans(report.years, base_years(lake)):
-            if not bring(outputs, span):
+        pieces = spans(report.years, base_years(settings))
+        for _ in range(len(pieces) + 1):  # a table over the panel makes the spans before it stale
+            for span in pieces:
+                if not bring(outputs, span):
+                    return report
+            force = False
+            if len(pieces) == 1 or not any(plan(lake, outputs, settings, span) for span in pieces):
                 break
     return report
 

@@ -30,7 +30,7 @@ def ranking_contract(framework: Framework) -> Contract:
     own = {column.name: column for column in bounded.columns}
     absent = {"tier", "tier_name_zh"} if framework.tiers.is_empty() else set()
     absent |= {"type", "type_name_zh", "speciality"} if framework.types.is_empty() else set()
-    names = dict(framework.nodes.select("node_id", "name_zh").iter_rows())
+    names = {node: f"{zh} {en}" for node, zh, en in framework.nodes.select("node_id", "name_zh", "name_en").iter_rows()}
     dimensions = []
     for node in framework.children_of(framework.root):
         score = Column(node, "Float64", f"{names[node]}.", "points_0_100", True, framework.score_bounds)

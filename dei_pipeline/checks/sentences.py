@@ -3,7 +3,7 @@
 A sentence about every index is written, and runs, for one of them; for the others its tables are renamed.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +13,10 @@ from sqlglot import exp
 from dei_pipeline.checks.table_check import TableCheck
 from dei_pipeline.contracts import read_yaml
 from dei_pipeline.errors import ReferenceFileError
-from dei_pipeline.lake import Lake
+from dei_pipeline.lake import WHOLE, Lake
 from dei_pipeline.settings import Settings
 from dei_pipeline.sql_models import parse, select, tables_of
+from dei_pipeline.tables import disagreement
 
 LAYER, COMMON = "index", "_normalised"  # the table that every index has
 
@@ -125,10 +126,27 @@ def _renamed(table: str, written_for: str, index: str) -> str:
 
 
 def broken_rows(lake: Lake, sentence: Sentence) -> pl.DataFrame | None:
-    """The rows that break a sentence; None if the lake lacks a table it speaks of."""
-    if not all(lake.exists(key) for key in tables_of(sentence.sql)):
+    """The rows that break a sentence; None if the lake lacks a table it speaks of.
+
+    Years whose tables were made from other versions of what they rest on do not belong together (a run of other years
+    brings them up to date): they are left out.
+    """
+    keys = tables_of(sentence.sql)
+    if not all(lake.exists(key) for key in keys):
         return None
-    return select(sentence.sql, lake.read)
+    stale = [year for year in years_of(lake, keys) if disagreement(lake, keys, year)]
+
+    def read(key: str) -> pl.DataFrame:
+        rows = lake.read(key)
+        by_year = bool(stale) and WHOLE not in lake.part_files(key) and "year" in rows.columns
+        return rows.filter(~pl.col("year").is_in(stale)) if by_year else rows
+
+    return select(sentence.sql, read)
+
+
+def years_of(lake: Lake, keys: Iterable[str]) -> list[int]:
+    """Years that some tables hold a part of."""
+    return sorted({int(part) for key in keys for part in lake.part_files(key) if part.isdigit()})
 
 
 def sentence_check(sentence: Sentence) -> TableCheck:

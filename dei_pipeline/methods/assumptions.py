@@ -36,7 +36,8 @@ class Scenario:
 
     Attributes:
         scores: points before any cap, shape (rows, leaves), leaves in file order; NaN = missing.
-        cap: largest score in points, applied after thresholds and errors; None: no cap.
+        cap: largest score in points, applied after thresholds and errors: one for all leaves, or one per leaf (infinite
+            for a leaf without); None: no cap.
         theta_exponents: e per leaf where a threshold m·θ makes the score s·m^e; None: thresholds play no part here.
         error_points: points per relative error 1 of the raw value, shape of scores; the scores themselves if None, as
             for proportional scores.
@@ -44,7 +45,7 @@ class Scenario:
     """
 
     scores: ArrayLike
-    cap: float | None = None
+    cap: ArrayLike | None = None
     theta_exponents: ArrayLike | None = None
     error_points: ArrayLike | None = None
     comparable: bool = True
@@ -191,6 +192,8 @@ def _check_scenario(of: Assumptions, key: tuple[str, ...]) -> None:
         exponents = _floats(scenario.theta_exponents)
         if exponents.shape != (len(leaves),) or not np.isfinite(exponents).all():
             raise MethodError(f"scenario {key}: bad theta_exponents", f"give {len(leaves)} finite numbers")
+    if scenario.cap is not None and _floats(scenario.cap).shape not in ((), (len(leaves),)):
+        raise MethodError(f"scenario {key}: caps of shape {_floats(scenario.cap).shape}", "give one, or one per leaf")
     if scenario.error_points is not None:
         points = _floats(scenario.error_points)
         if points.shape != scores.shape or not np.isfinite(points[~np.isnan(scores)]).all():
@@ -351,7 +354,8 @@ class _Sample:
         if INPUT_ERROR in self.sample.columns:
             self._add_errors(scenario, points, at)
         if scenario.cap is not None:
-            points = [np.minimum(p, scenario.cap) for p in points]
+            caps = np.broadcast_to(_floats(scenario.cap), (len(points),))
+            points = [np.minimum(p, cap) if np.isfinite(cap) else p for p, cap in zip(points, caps, strict=True)]
         return points
 
     def _add_errors(self, scenario: Scenario, points: list[Floats], at: Integers) -> None:

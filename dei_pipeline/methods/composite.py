@@ -7,7 +7,7 @@ are derivatives where the step is linear. Sorted by key, so that equal inputs gi
 import numpy as np
 import polars as pl
 
-from dei_pipeline.errors import MethodError
+from dei_pipeline.errors import MethodError, NothingToDo
 from dei_pipeline.methods.aggregate import tree
 from dei_pipeline.methods.framework import Framework
 from dei_pipeline.methods.framework_grammar import AGGREGATE
@@ -240,9 +240,14 @@ def types(framework: Framework, scores: pl.DataFrame, ranks: pl.DataFrame) -> Ta
 
     Returns:
         Table; edges to the rank (role rank), the dimensions (role dimension) and the framework's root (role types).
+
+    Raises:
+        NothingToDo: nobody is ranked.
     """
     cities = ranks.filter("ranked").sort(CELL)
     dimensions = framework.children_of(framework.root)
+    if not cities.height:
+        raise NothingToDo(f"no region is ranked by {framework.index_id}")
     of_year = [cities.filter(pl.col("year") == year) for year in cities["year"].unique().sort()]
     frame = pl.concat([_types_of_year(framework, part, scores, dimensions) for part in of_year])
     mine = scores.filter(pl.col("node_id").is_in(list(dimensions))).join(frame, on=CELL, how="semi")

@@ -5,7 +5,7 @@ variables, how it is normalised, the tiers. This module knows no index.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -39,7 +39,15 @@ from dei_pipeline.methods.framework_rules import (
 from dei_pipeline.methods.normalise_rules import RULES
 from dei_pipeline.provenance import Table, make_edges, no_edges
 
-REPLAYED_RULES = ("min_max", "z_score", "rank", "percentile_rank", "borda")  # rules that need no given number
+REPLAYED_RULES: Mapping[
+    str, Mapping[str, Any]
+] = {  # rules that need no given number, with the options they are tried with
+    "min_max": {},
+    "z_score": {"to_mean": 50.0, "to_sd": 10.0},  # on the scale of points, as in the Monte Carlo
+    "rank": {},
+    "percentile_rank": {},
+    "borda": {},
+}
 FULL_SCORE = 100.0
 METHODOLOGY = Path(__file__).resolve().parents[1] / "methodology"
 
@@ -170,7 +178,7 @@ class Framework:
         """The framework with one choice of method changed, all else as it is: to replay the index.
 
         Args:
-            setting: `aggregation` (of every node), `normalisation` (rule of every leaf that is not derived),
+            setting: `aggregation` (of every node), `normalisation` (rule of every leaf but derived and moderate ones),
                 or a choice of a block, as `weighting.scheme` (see `choices`).
             value: the new value.
 
@@ -178,7 +186,7 @@ class Framework:
             ReferenceFileError: there is no such choice, or the value is not allowed.
         """
         if setting == "aggregation":
-            check_choice(setting, value, MEANS)
+            check_choice(setting, value, [mean for mean in MEANS if mean != "generalised"])
             inner = pl.col("kind") == AGGREGATE
             nodes = self.nodes.with_columns(
                 aggregation=pl.when(inner).then(pl.lit(value)), power=pl.lit(None, pl.Float64)
@@ -186,7 +194,9 @@ class Framework:
             return replace(self, nodes=nodes)
         if setting == "normalisation":
             check_choice(setting, value, REPLAYED_RULES)
-            free = self.nodes["node_id"].is_in(self.observed_leaves["node_id"].implode())
+            free = pl.col("node_id").is_in(self.observed_leaves["node_id"].implode()) & (
+                pl.col("direction") != "moderate"
+            )
             given = {
                 "rule": value,
                 "over": "year",
@@ -196,7 +206,10 @@ class Framework:
                 pl.when(free).then(pl.lit(new, self.nodes.schema[name])).otherwise(name).alias(name)
                 for name, new in given.items()
             )
-            return replace(self, nodes=nodes, options={leaf: {} for leaf in self.options})
+            changed_leaves = nodes.filter(free)["node_id"]
+            return replace(
+                self, nodes=nodes, options={**self.options, **dict.fromkeys(changed_leaves, REPLAYED_RULES[value])}
+            )
         return replace(self, choices=changed(self.choices, setting, value))
 
     def members_of(self, indicator_id: str) -> tuple[str, ...]:
@@ -204,9 +217,9 @@ class Framework:
         return tuple(self.members.filter(pl.col("indicator_id") == indicator_id)["member_id"].to_list())
 
 
-def check_choice(setting: str, value: Any, known: Sequence[str]) -> None:
+def check_choice(setting: str, value: Any, known: Iterable[str]) -> None:
     """Rejects a word that is not one of the known ones."""
-    if value not in known:
+    if value not in list(known):
         raise ReferenceFileError(f"choice {setting}: unknown {value!r}", f"use one of {', '.join(known)}")
 
 

@@ -76,8 +76,8 @@ def year_of(
     """One year of an index with its assumptions, checked against the composites of the lake.
 
     Alternatives of normalisation are computed from the raw values of the year (a moderate leaf from its score); a leaf
-    that is constant in the year has no score under them. Thresholds vary where every leaf on a threshold has the same
-    cap. Where weights are data-driven, equal weights are the alternative.
+    that is constant in the year has no score under them. Every leaf on a threshold keeps its own cap. Where weights are
+    data-driven, equal weights are the alternative.
 
     Args:
         framework: the index; `choices.robustness`.
@@ -94,11 +94,9 @@ def year_of(
     cells = root.select(CELL)
     score, raw = (matrix(cells, normalised, framework.leaf_ids, name, "indicator_id") for name in ("score", "raw"))
     limits = {row["indicator_id"]: row for row in thresholds.filter(edition=framework.edition).iter_rows(named=True)}
-    free, cap = _uncapped(framework, raw, score, limits)
-    exponents = theta_exponents(framework) if choice.threshold > 0 and free is not None else None
-    nominal = Scenario(
-        score if free is None else free, cap, exponents if exponents is not None and exponents.any() else None
-    )
+    free, caps = _uncapped(framework, raw, score, limits)
+    exponents = theta_exponents(framework)
+    nominal = Scenario(free, caps, exponents if choice.threshold > 0 and exponents.any() else None)
     rules = [_rescored(framework, rule, raw, score) for rule in choice.normalisation]
     alternatives = {AS_GIVEN: nominal} | {
         rule: Scenario(rescored, comparable=False) for rule, rescored in zip(choice.normalisation, rules, strict=True)
@@ -154,17 +152,14 @@ def _choice(framework: Framework) -> Robustness:
 
 def _uncapped(
     framework: Framework, raw: Floats, score: Floats, limits: Mapping[str, Mapping[str, Any]]
-) -> tuple[Floats | None, float | None]:
-    """Scores before the cap, and the cap of all leaves on thresholds; None where they have several caps."""
-    on_theta = [leaf for leaf, e in zip(framework.leaf_ids, theta_exponents(framework), strict=True) if e]
-    caps = {limits[leaf]["cap"] for leaf in on_theta if leaf in limits}
-    if len(caps) != 1:
-        return None, None
-    free = score.copy()
-    for j, leaf in enumerate(framework.leaf_ids):
-        if leaf in on_theta and leaf in limits:
+) -> tuple[Floats, Floats]:
+    """Scores before the caps of the leaves on thresholds, and those caps; infinite for every other leaf."""
+    free, caps = score.copy(), np.full(score.shape[1], np.inf)
+    for j, (leaf, on_theta) in enumerate(zip(framework.leaf_ids, theta_exponents(framework), strict=True)):
+        if on_theta and leaf in limits:
             free[:, j] = uncapped(raw[:, j], limits[leaf])
-    return free, caps.pop()
+            caps[j] = np.inf if limits[leaf]["cap"] is None else limits[leaf]["cap"]
+    return free, caps
 
 
 def _rescored(framework: Framework, rule: str, raw: Floats, score: Floats) -> Floats:
@@ -255,8 +250,10 @@ def robustness(framework: Framework, year: Year) -> Table:
         make_edges(_leaf_keys(framework, frame), CELL, table_of(framework, "normalised"), [*CELL, "leaf"], "value"),
         _root_edges(framework, frame, CELL),
     ]
-    events = dict(result.events.group_by("event", maintain_order=True).agg(pl.col("count").sum()).iter_rows())
-    return Table(frame, pl.concat(edges), notes={"replications": choice.replications, "seed": choice.seed} | events)
+    counted = result.events.group_by("event", maintain_order=True).agg(pl.col("count").sum())
+    events = [f"{year.cells['year'][0]} {event}: {count}" for event, count in counted.iter_rows()]  # lists join years
+    notes = {"replications": choice.replications, "seed": choice.seed, "events": events}
+    return Table(frame, pl.concat(edges), notes=notes)
 
 
 def _leaf_keys(framework: Framework, frame: pl.DataFrame) -> pl.DataFrame:

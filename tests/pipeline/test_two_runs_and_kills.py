@@ -148,4 +148,4 @@ def test_an_ingest_that_is_killed_leaves_whole_files_with_their_manifests(tmp_pa
         assert (folder / "manifest.json").is_file()
         assert len(list(folder.glob("content*"))) == 1
     assert home.invoke("demo", "--regions", "12", "--years", "2019-2020").exit_code == 0
-    assert len(list(home.lake.blobs().glob("[0-9a-f]*"))) == 12
+    assert len(list(home.lake.blobs().glob("[0-9a-f]*"))) == 35

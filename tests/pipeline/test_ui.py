@@ -191,7 +191,9 @@ def test_the_graph_shows_the_layers_and_opens_to_their_tables(browser):
     text = browser.open("/asset-groups/", *LAYERS)
     assert "Join the Dagster" not in text
     browser.keep("graph")
-    browser.open("/locations/dei_pipeline/asset-groups/index", "dei_scores", "thresholds", "dei_ranks", "dei_ranking")
+    browser.open("/locations/dei_pipeline/asset-groups/index", "thresholds")
+    browser.keep("graph_index_drawn")
+    browser.open("/locations/dei_pipeline/asset-groups/index/list", "index / deci_scores", "index / deci_types")
     browser.keep("graph_index")
 
 
@@ -219,7 +221,12 @@ def test_the_metadata_of_the_ranking_show_rows_columns_units_and_chinese(browser
     assert re.search(r"Row count\s+12\b", text)
     assert "release.dei_ranking" in text
     assert "unit: points_0_100" in text
-    for words in ("DEI, one decimal, rounded half up.", "数据及信息化基础设施", "城市服务", "产业融合"):
+    for words in (
+        "Composite with the decimals of the index, rounded half up.",
+        "数据及信息化基础设施",
+        "城市服务",
+        "产业融合",
+    ):
         assert words in text
     browser.keep("metadata")
     assert "上海" in text  # the sample
