@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from dei_pipeline.contracts import Column, Contract, python_contracts
-from dei_pipeline.errors import NothingToDo, ReferenceFileError
+from dei_pipeline.errors import ReferenceFileError
 from dei_pipeline.methods import (
     composite,
     judgements,
@@ -159,14 +159,8 @@ def all_thresholds(frameworks: Sequence[Framework]) -> TableSpec:
     @table(THRESHOLDS, needs=["core/framework"], uses=list(sources.values()), files=(*sources, *rubrics))
     def shared_thresholds(inputs: Inputs) -> Table:
         held = inputs.existing(sources.values())
-        if not held:
-            raise NothingToDo(f"none of {', '.join(sources.values())} is in the lake")
-        parts = [
-            thresholds.thresholds(read_framework(inputs, file), held[key])
-            for file, key in sources.items()
-            if key in held
-        ]
-        return concat_tables(parts)
+        frameworks = {key: read_framework(inputs, file) for file, key in sources.items() if key in held}
+        return thresholds.of_every_index([(frameworks[key], held[key]) for key in frameworks])
 
     return shared_thresholds
 

@@ -4,19 +4,20 @@ Parameters computed from the base year are frozen with the edition's release, so
 compared [methodology §3.1]; a rule that compares the regions of one year with each other has none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
-from dei_pipeline.errors import MethodError
+from dei_pipeline.errors import MethodError, NothingToDo
 from dei_pipeline.methods.framework import Framework
 from dei_pipeline.methods.index_tables import LEAF, before, by_indicator, definition, table_of
 from dei_pipeline.methods.normalise import fit
 from dei_pipeline.methods.normalise_rules import RULES, Rule
 from dei_pipeline.methods.statistics import constant
 from dei_pipeline.methods.treat import winsorised_max
-from dei_pipeline.provenance import Table, make_edges, no_edges
+from dei_pipeline.provenance import Table, concat_tables, make_edges, no_edges
 
 KEY = ["edition", "indicator_id"]
 NUMBERS = ("theta", "lo", "best", "hi", "mean", "sd", "worst", "target", "reference")
@@ -43,16 +44,16 @@ def thresholds(framework: Framework, values: pl.DataFrame) -> Table:
         leaves without threshold, constant leaves, and leaves that five winsorised points did not tame.
 
     Raises:
-        MethodError: no value of the base year, a maximum that is not positive, or what `normalise.fit` raises.
+        NothingToDo: no value of the base year.
+        MethodError: a maximum that is not positive, or what `normalise.fit` raises.
     """
     base = values.filter(pl.col("year") == framework.base_year)
     leaves = framework.observed_leaves
     fixed = leaves.filter((pl.col("rule") == WINSORISED) | (pl.col("over") == "base_year"))
     if fixed.height and values.height and base["value"].null_count() == base.height:
-        raise MethodError(
+        raise NothingToDo(
             f"{table_of(framework, 'inputs')} holds no value of the base year {framework.base_year} of edition "
-            f"{framework.edition}",
-            f"ingest {framework.base_year}, or fix the thresholds in {framework.file}",
+            f"{framework.edition}; ingest {framework.base_year}, or fix the thresholds in {framework.file}"
         )
     of_base, of_panel = (by_indicator(part.drop_nulls("value").sort(LEAF)) for part in (base, values))
     computed: dict[str, Mapping[str, float]] = {}
@@ -72,6 +73,27 @@ def thresholds(framework: Framework, values: pl.DataFrame) -> Table:
     given = frame.filter(pl.col("rule") != WINSORISED)
     edges.append(definition(given, framework, KEY, "indicator_id", "definition"))
     return Table(frame, pl.concat(edges), notes=dict(notes))
+
+
+def of_every_index(held: Sequence[tuple[Framework, pl.DataFrame]]) -> Table:
+    """`index/thresholds`: the parameters of every index whose base year has values; the others are noted.
+
+    Args:
+        held: each index with its leaf values before normalisation.
+
+    Raises:
+        NothingToDo: no index has a value of its base year; gives the reasons.
+    """
+    parts, reasons = [], []
+    for framework, values in held:
+        try:
+            parts.append(thresholds(framework, values))
+        except NothingToDo as nothing:
+            reasons.append(str(nothing))
+    if not parts:
+        raise NothingToDo("; ".join(reasons) or "no index has inputs in this lake")
+    table = concat_tables(parts)
+    return replace(table, notes=table.notes | {"skipped": reasons})
 
 
 def _winsorised(

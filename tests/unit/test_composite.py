@@ -288,7 +288,7 @@ def test_failures_name_the_place():
     with pytest.raises(MethodError, match="is not finite"):
         leaves.inputs(DEI, change(frame, "110000", BROADBAND, value=float("inf")), cities)
     inputs = leaves.inputs(DEI, frame, cities).frame
-    with pytest.raises(MethodError, match="no value of the base year 2020"):
+    with pytest.raises(NothingToDo, match="no value of the base year 2020"):
         threshold_tables.thresholds(DEI, inputs.filter(pl.col("year") == 2019))
     zeros = inputs.with_columns(
         pl.when(pl.col("indicator_id") == BROADBAND).then(0.0).otherwise(pl.col("value")).alias("value")

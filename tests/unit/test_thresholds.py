@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dei_pipeline.contracts import python_contracts
-from dei_pipeline.errors import MethodError
+from dei_pipeline.errors import MethodError, NothingToDo
 from dei_pipeline.methods.leaves import normalised
 from dei_pipeline.methods.normalise_rules import RULES
 from dei_pipeline.methods.thresholds import NUMBERS, needs_spread, thresholds
@@ -147,7 +147,7 @@ def test_a_maximum_that_winsorising_does_not_tame_is_noted():
 
 
 def test_thresholds_that_cannot_be_are_errors():
-    with pytest.raises(MethodError, match=words("index/plsi_inputs holds no value of the base year 2020 of edition")):
+    with pytest.raises(NothingToDo, match=words("index/plsi_inputs holds no value of the base year 2020 of edition")):
         thresholds(BARE, values(years=[2018, 2019]))
     for worst in (0.0, -3.0):
         with pytest.raises(MethodError, match=f"{RETAIL}: the largest value of 2020 is {worst:g}, no threshold"):
@@ -167,7 +167,7 @@ def test_a_reference_over_the_panel_is_that_of_the_last_year():
 
 
 def test_an_index_without_inputs_has_no_thresholds_from_data():
-    with pytest.raises(MethodError, match="holds no value of the base year"):
+    with pytest.raises(NothingToDo, match="holds no value of the base year"):
         thresholds(BARE, values(years=[2019]))
     empty = values().clear()
     fixed = with_nodes(BARE, "rule", **dict.fromkeys(LEAVES, "fixed"))
