@@ -8,7 +8,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import settings
 
+settings.register_profile("suite", deadline=None)  # a busy machine is no failure
+settings.load_profile("suite")
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 
