@@ -155,7 +155,9 @@ def _origin(observation: Shown) -> str:
 
 
 def _said(source: Shown) -> str:
-    """Who gave a score, with authority and share of the pooled score; empty for a plain source."""
+    """Who gave a score, with authority and share of the pooled score, or a document's title; empty for a plain source."""
+    if "document" in source:
+        return f"《{source['document']['title']}》 {source['document']['published'] or ''}".strip()
     if "expert" not in source:
         return ""
     stated = f"Cs {source['familiarity']:g} in {source['familiarity_cell']}, Ca {source['judgement_basis']:g} in {source['basis_cell']}"
@@ -242,7 +244,7 @@ def _observation(observation: Shown, depth: int) -> list[str]:
     start, origin = f"{pad}- {_observed(observation)} [{observation['status']}]", _origin(observation)
     sources = _sources(observation)
     if len(sources) == 1 and not origin:
-        return [start + _source(sources[0])]
+        return [f"{start} {_said(sources[0])}".rstrip() + _source(sources[0])]
     donors = observation.get("donors", ())
     lines = [f"{start}  {origin}" if origin else start]
     lines += [f"{pad}    {_said(source)}{_source(source)}".rstrip() for source in sources]
