@@ -16,8 +16,8 @@ from dei_pipeline.methods.assumptions import Assumptions, Scenario, evaluate, th
 from dei_pipeline.methods.framework import packaged
 from dei_pipeline.methods.normalise import threshold
 from dei_pipeline.methods.robustness import rank_shift, ranks, removal, simulate
-from dei_pipeline.methods.sampling import Choice, Spread, multiplier, pick, uniforms
-from dei_pipeline.methods.sobol import sobol, sobol_index
+from dei_pipeline.methods.sampling import Choice, Spread
+from dei_pipeline.methods.sobol import sobol_index
 from dei_pipeline.methods.tiers import competition_rank, dei_tier
 from tests.trees import framework_of, joined_by, tree_of
 
@@ -387,54 +387,6 @@ def test_coinr_defect_13_infinity_is_an_error_and_a_constant_leaf_an_event():
         Assumptions(TREE, {("a",): Scenario(cities()), ("b",): Scenario(cities(11))}, (Choice("data", ("a", "b")),))
 
 
-# -- sampling ----------------------------------------------------------------------------------------------------------
-@given(arrays(np.float64, 20, elements=st.floats(0.4, 0.6)))
-def test_coinr_defect_11_an_option_depends_on_its_own_number_only(u):
-    """COINr cuts the range of the sample: five options are all hit by numbers between .4 and .6."""
-    assert set(pick(u, [0.2] * 5)) <= {2, 3}
-    assert pick(u, [0.2] * 5).tolist() == [int(pick([v], [0.2] * 5)[0]) for v in u]
-    assert pick([0.0, 0.24, 0.25, 0.999], [0.25, 0.0, 0.75]).tolist() == [0, 0, 2, 2]
-
-
-def test_coinr_defect_16_probabilities_normal_factors_and_correlation():
-    leaves = [f"leaf_weights:{leaf}" for leaf in TREE.leaf_ids]
-    factors = (Spread("leaf_weights", 0.2, "normal"), Choice("drop", ("none", "x.0.0"), (0.9, 0.1)))
-    assumptions = Assumptions(TREE, {(): Scenario(cities())}, factors)
-    sample = assumptions.sample(20_000, 1, {(leaves[0], leaves[1]): 0.8, (leaves[2], "drop"): -0.5})
-    assert isinstance(sample, pl.DataFrame)
-    assert sample.columns == [*leaves, "drop"]
-    assert (sample["drop"] == "x.0.0").mean() == pytest.approx(0.1, abs=0.01)
-    values = sample.select(leaves).to_numpy()
-    np.testing.assert_allclose(values.mean(axis=0), 1, atol=0.01)
-    np.testing.assert_allclose(values.std(axis=0), 0.2, atol=0.01)
-    correlation = np.corrcoef(values.T)
-    assert correlation[0, 1] == pytest.approx(0.8, abs=0.02)
-    assert np.abs(correlation[2:, :2]).max() < 0.03
-    assert sample.filter(pl.col("drop") == "x.0.0")[leaves[2]].mean() < 0.9  # both low or both high: drop is high
-    assert_frame_equal(
-        assumptions.sample(50, 1, {(leaves[0], leaves[1]): 0.8}),
-        assumptions.sample(99, 1, {(leaves[0], leaves[1]): 0.8}).head(50),
-        check_exact=True,
-    )
-
-
-def test_correlations_of_nothing_or_that_contradict_are_errors():
-    with pytest.raises(MethodError, match="unknown column c; known: a, b"):
-        uniforms(5, ["a", "b"], 0, {("a", "c"): 0.5})
-    with pytest.raises(MethodError, match="contradict"):
-        uniforms(5, ["a", "b", "c"], 0, {("a", "b"): 0.9, ("b", "c"): 0.9, ("a", "c"): -0.9})
-    same = uniforms(50, ["a", "b"], 0, {("a", "b"): 1.0})
-    np.testing.assert_allclose(same[:, 0], same[:, 1], rtol=1e-9)
-
-
-def test_multipliers_are_quantiles_and_never_negative():
-    assert multiplier([0.25, 0.5], 0.2).tolist() == pytest.approx([0.9, 1.0])
-    assert multiplier([0.5, 0.975], 0.1, "normal").tolist() == pytest.approx([1.0, 1.196], abs=1e-3)
-    wide = multiplier(np.linspace(1e-12, 1 - 1e-12, 1001), 2.0, "normal")
-    assert (wide > 0).all()
-    assert (np.diff(wide) > 0).all()
-
-
 # -- removal -----------------------------------------------------------------------------------------------------------
 def test_removal_sets_a_weight_to_zero_and_an_only_child_takes_its_parent_along():
     framework = framework_of(
@@ -455,85 +407,6 @@ def test_removal_sets_a_weight_to_zero_and_an_only_child_takes_its_parent_along(
     chain = framework_of([("x", None, 1), ("a", "x", 1), ("b", "a", 1)])
     with pytest.raises(MethodError, match="no element to remove"):
         removal(Assumptions(chain, {(): Scenario(cities(3, 1))}))
-
-
-# -- Sobol' indices ----------------------------------------------------------------------------------------------------
-def ishigami(u):
-    x = np.pi * (2 * u - 1)
-    return np.sin(x[:, 0]) + 7 * np.sin(x[:, 1]) ** 2 + 0.1 * x[:, 2] ** 4 * np.sin(x[:, 0])
-
-
-FIRST, TOTAL = [0.3139, 0.4424, 0.0], [0.5576, 0.4424, 0.2437]
-
-
-def test_ishigami_indices_are_found_within_their_known_errors():
-    results = [sobol(ishigami, ["a", "b", "c"], 1024, seed, bootstrap=2).indices for seed in range(20)]
-    for column, true, limit in (("first", FIRST, [0.015, 0.008, 0.018]), ("total", TOTAL, [0.015, 0.008, 0.01])):
-        errors = np.array([r[column].to_numpy() for r in results]) - true
-        assert (np.sqrt((errors**2).mean(axis=0)) < limit).all()
-
-
-def test_coinr_defect_12_indices_do_not_depend_on_the_mean_of_the_output():
-    plain, moved = (sobol(lambda u, by=by: ishigami(u) + by, ["a", "b", "c"], 1024).indices for by in (0, 1e5))
-    assert_frame_equal(plain, moved, abs_tol=1e-6)
-    assert (plain["first"] <= plain["total"] + 0.01).all()
-
-
-def test_bootstrap_intervals_hold_the_truth_and_narrow_with_the_level():
-    wide = sobol(ishigami, ["a", "b", "c"], 1024, bootstrap=300, level=0.99).indices
-    narrow = sobol(ishigami, ["a", "b", "c"], 1024, bootstrap=300, level=0.5).indices
-    for kind, true in (("first", FIRST), ("total", TOTAL)):
-        assert ((wide[f"{kind}_low"] <= true) & (true <= wide[f"{kind}_high"])).all()
-        assert ((wide[f"{kind}_high"] - wide[f"{kind}_low"]) > (narrow[f"{kind}_high"] - narrow[f"{kind}_low"])).all()
-
-
-def test_factors_of_several_columns_and_several_outputs():
-    def model(u):
-        return np.column_stack([u[:, 0] + u[:, 1] + 2 * u[:, 2], u[:, 2] ** 2])
-
-    result = sobol(model, {"pair": 2, "single": 1}, 4096, outputs=("sum", "square"), bootstrap=2)
-    assert result.indices["first"].to_list() == pytest.approx([1 / 3, 2 / 3, 0, 1], abs=0.01)
-    assert result.indices["total"].to_list() == pytest.approx([1 / 3, 2 / 3, 0, 1], abs=0.01)
-    assert result.outputs["mean"].to_list() == pytest.approx([2, 1 / 3], abs=0.01)
-    assert result.outputs["variance"].to_list() == pytest.approx([1 / 2, 4 / 45], abs=0.01)
-    assert result.runs == 4096 * 4
-
-
-def test_undefined_runs_are_counted_and_bad_designs_are_errors():
-    def gaps(u):
-        return np.where(u[:, 0] < 0.1, np.nan, u.sum(axis=1))
-
-    assert 0.1 * 256 < sobol(gaps, ["a", "b"], 256, bootstrap=2).outputs["undefined"][0] < 0.3 * 256
-    for model, factors, n, said in (
-        (ishigami, ["a", "b", "c"], 1000, "power of two"),
-        (ishigami, [], 64, "at least one"),
-        (lambda u: np.ones(len(u)), ["a"], 64, "output does not vary"),
-        (lambda u: np.full(len(u), np.nan), ["a"], 64, "undefined in 64 of 64"),
-        (lambda u: np.full(len(u), np.inf), ["a"], 64, "infinite"),
-        (lambda u: np.ones((len(u), 2)), ["a"], 64, r"shape \(64, 2\)"),
-    ):
-        with pytest.raises(MethodError, match=said):
-            sobol(model, factors, n)
-
-
-def test_indices_of_an_index_find_the_factor_that_matters():
-    scores = np.column_stack([np.linspace(90, 10, 9), np.linspace(10, 90, 9)])
-    scores[:, 0] += np.arange(9) % 3
-    assumptions = Assumptions(
-        PAIR,
-        {("as_is",): Scenario(scores), ("shifted",): Scenario(scores + 1)},
-        (Spread("leaf_weights", 0.5), Choice("data", ("as_is", "shifted"))),
-    )
-    result = sobol_index(assumptions, 256, units=[("score", 0), ("rank", 8)], bootstrap=50)
-    shares = {(o, f): t for o, f, t in result.indices.select("output", "factor", "total").iter_rows()}
-    assert shares["mean_abs_rank_shift", "data"] == pytest.approx(0, abs=1e-9)
-    assert shares["mean_abs_rank_shift", "leaf_weights"] == pytest.approx(1, abs=0.1)
-    assert shares["score:0", "leaf_weights"] > 0.9
-    assert 0 < shares["score:0", "data"] < 0.1
-    assert shares["rank:8", "data"] == pytest.approx(0, abs=1e-9)
-    assert result.runs == 256 * 4
-    with pytest.raises(MethodError, match=r"unknown output \(points, 0\)"):
-        sobol_index(assumptions, 64, units=[("points", 0)])
 
 
 def test_nodes_with_means_of_their_own_are_simulated_as_the_tree_computes_them():
