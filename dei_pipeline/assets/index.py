@@ -24,6 +24,7 @@ from dei_pipeline.settings import Settings
 from dei_pipeline.tables import Inputs, TableSpec, table
 
 RUBRICS = "methodology/rubrics"
+Maker = Callable[[Framework, Mapping[str, Sequence[str]]], TableSpec]
 BOUNDED_COLUMNS = ("score", "score_published")
 
 
@@ -49,7 +50,7 @@ def tables(settings: Settings, grains: Mapping[str, Sequence[str]]) -> list[Tabl
 
 def index_tables(framework: Framework, grains: Mapping[str, Sequence[str]]) -> list[TableSpec]:
     """The tables of one index, those of the steps it takes only."""
-    makers = [inputs_table, *(STEP_MAKERS[step] for step in steps_of(framework)), normalised_table]
+    makers: list[Maker] = [inputs_table, *(STEP_MAKERS[step] for step in steps_of(framework)), normalised_table]
     makers += [expert_weights_table] if judged(framework) else []
     makers += [weights_table, scores_table, ranks_table, node_ranks_table]
     makers += [types_table] if framework.types.height else []
@@ -244,60 +245,25 @@ def types_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSp
     return types
 
 
-def year_parents(framework: Framework) -> tuple[str, ...]:
-    normalised, weights, scores, ranks = (
-        f"index/{framework.index_id}_{name}" for name in ("normalised", "weights", "scores", "ranks")
-    )
-    return normalised, THRESHOLDS, weights, scores, ranks
+def year_by_year(
+    name: str, parents: Sequence[str], make: Callable[[Framework, robustness_tables.Year], Table]
+) -> Maker:
+    """The maker of a table of robustness, each year by itself; its edges also end at the `parents`, by name."""
 
+    def maker(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
+        file, own = framework.file, f"index/{framework.index_id}_"
+        computed_from = own + "normalised", THRESHOLDS, own + "weights", own + "scores"
+        ends = [parent if "/" in parent else own + parent for parent in parents]
 
-def one_by_one(
-    inputs: Inputs, file: str, parents: Sequence[str], make: Callable[[Framework, robustness_tables.Year], Table]
-) -> Table:
-    """A table of robustness, each year by itself; years without a composite are left out."""
-    index = read_framework(inputs, file)
-    years = robustness_tables.years_of(index, *(inputs.read(key) for key in parents[:4]))
-    return concat_tables([make(index, year) for year in years])
+        @declared(framework, name, needs=[*computed_from, *ends], split="year")
+        def of_every_year(inputs: Inputs) -> Table:
+            index = read_framework(inputs, file)
+            years = robustness_tables.years_of(index, *(inputs.read(key) for key in computed_from))
+            return concat_tables([make(index, year) for year in years])
 
+        return of_every_year
 
-def robustness_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
-    file, parents = framework.file, year_parents(framework)
-
-    @declared(framework, "robustness", needs=[*parents[:4], "core/framework"], split="year")
-    def robustness(inputs: Inputs) -> Table:
-        return one_by_one(inputs, file, parents, robustness_tables.robustness)
-
-    return robustness
-
-
-def probabilities_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
-    file, parents, own = framework.file, year_parents(framework), f"index/{framework.index_id}_robustness"
-
-    @declared(framework, "probabilities", needs=[*parents[:4], own], split="year")
-    def probabilities(inputs: Inputs) -> Table:
-        return one_by_one(inputs, file, parents, robustness_tables.probabilities)
-
-    return probabilities
-
-
-def sensitivities_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
-    file, parents = framework.file, year_parents(framework)
-
-    @declared(framework, "sensitivities", needs=[*parents, "core/framework"], split="year")
-    def sensitivities(inputs: Inputs) -> Table:
-        return one_by_one(inputs, file, parents, robustness_tables.sensitivities)
-
-    return sensitivities
-
-
-def removals_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
-    file, parents = framework.file, year_parents(framework)
-
-    @declared(framework, "removals", needs=[*parents, "core/framework"], split="year")
-    def removals(inputs: Inputs) -> Table:
-        return one_by_one(inputs, file, parents, robustness_tables.removals)
-
-    return removals
+    return maker
 
 
 def correlations_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> TableSpec:
@@ -310,7 +276,13 @@ def correlations_table(framework: Framework, _: Mapping[str, Sequence[str]]) -> 
     return correlations
 
 
-ROBUSTNESS_MAKERS = [robustness_table, probabilities_table, sensitivities_table, removals_table, correlations_table]
+ROBUSTNESS_MAKERS: list[Maker] = [
+    year_by_year("robustness", ["core/framework"], robustness_tables.robustness),
+    year_by_year("probabilities", ["robustness"], robustness_tables.probabilities),
+    year_by_year("sensitivities", ["ranks", "core/framework"], robustness_tables.sensitivities),
+    year_by_year("removals", ["ranks", "core/framework"], robustness_tables.removals),
+    correlations_table,
+]
 
 
 @table(

@@ -15,6 +15,20 @@ from dei_pipeline.sources.expert_sheets import read_expert_sheets
 from dei_pipeline.sources.layouts import default_layouts, default_reference
 from dei_pipeline.sources.workbook import read_file
 
+DECI_LAYOUTS = {
+    "city_yearbook__rd",
+    "city_yearbook__ict_employment",
+    "city_yearbook__ict_revenue",
+    "city_yearbook__ecommerce",
+    "city_yearbook__investment",
+    "city_yearbook__retail",
+    "web_metrics__broadband_speed",
+    "web_metrics__gov_service",
+    "web_metrics__gov_website",
+    "delphi_responses",
+    "ahp_judgements",
+}
+
 
 class Received:
     """The demo files, what the model made them from, and what the pipeline reads from them."""

@@ -11,23 +11,10 @@ from dei_pipeline.demo.model import REFERENCE, Demo, build, level_one_targets, l
 from dei_pipeline.errors import DeiError
 from dei_pipeline.sources.decode import decode
 from dei_pipeline.sources.workbook import quarantined
-from tests.unit.demo_files import Received
+from tests.unit.demo_files import DECI_LAYOUTS, Received
 from tests.unit.demo_index import computed
 
 YEARS = range(2015, 2021)
-COMPETITIVE = {  # read back in test_demo_deci.py
-    "city_yearbook__rd",
-    "city_yearbook__ict_employment",
-    "city_yearbook__ict_revenue",
-    "city_yearbook__ecommerce",
-    "city_yearbook__investment",
-    "city_yearbook__retail",
-    "web_metrics__broadband_speed",
-    "web_metrics__gov_service",
-    "web_metrics__gov_website",
-    "delphi_responses",
-    "ahp_judgements",
-}
 COUNTS = {"tier1": 6, "tier1_new": 47, "tier2": 71, "tier3": 88, "tier4": 30}
 MEANS = {
     "data_info_infrastructure": 63.5,
@@ -209,7 +196,7 @@ def test_every_page_is_recognised_with_its_year(received):
             "region_indicator__page",
             "assessment__checkpoints",
         }
-        | COMPETITIVE
+        | DECI_LAYOUTS
     )
     long = pl.col("layout").str.contains("^(city_panel|web_metrics|ahp)")
     by_page = tables.filter(~long)

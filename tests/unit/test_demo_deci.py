@@ -20,7 +20,7 @@ from dei_pipeline.methods.region_tables import Regions
 from dei_pipeline.sources import expert_tables
 from dei_pipeline.sources.expert_sheets import AHP, DELPHI
 from dei_pipeline.sources.layouts import load_variables
-from tests.unit.demo_files import Received
+from tests.unit.demo_files import DECI_LAYOUTS, Received
 from tests.unit.demo_index import computed
 
 METHODOLOGY = REFERENCE.parent / "methodology"
@@ -320,19 +320,7 @@ def received(tmp_path_factory) -> Mine:
 def test_every_page_of_the_index_is_recognised(received):
     tables = received.pages.filter(pl.col("sheet") != "text")
     assert tables["reason"].null_count() == tables.height
-    assert set(tables["layout"]) == {
-        "city_yearbook__rd",
-        "city_yearbook__ict_employment",
-        "city_yearbook__ict_revenue",
-        "city_yearbook__ecommerce",
-        "city_yearbook__investment",
-        "city_yearbook__retail",
-        "web_metrics__broadband_speed",
-        "web_metrics__gov_service",
-        "web_metrics__gov_website",
-        "delphi_responses",
-        "ahp_judgements",
-    }
+    assert set(tables["layout"]) == DECI_LAYOUTS
     assert received.cells.filter(role="quarantined").is_empty()
     marked = received.cells.filter(pl.col("text").str.contains("合成数据 SYNTHETIC", literal=True))
     assert set(tables["sha256"]) == set(marked["sha256"])
