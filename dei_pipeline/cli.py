@@ -16,6 +16,7 @@ import yaml
 from dei_pipeline.errors import DeiError
 from dei_pipeline.settings import LATEST, OLDEST
 
+KINDS_OF_FORMS = ["ahp", "assessment", "companies", "delphi", "holdings", "projects", "region-indicator"]
 LAKE = click.option(
     "--lake", type=click.Path(file_okay=False), help="Root of the data lake (default: DEI_LAKE or data_lake)."
 )
@@ -96,7 +97,8 @@ def demo(regions: int, years: str, seed: int, allow_mixed: bool, if_empty: bool,
             said = {
                 name: getattr(file, name) for name in ("source_id", "producer", "title", "edition", "licence", "year")
             }
-            outcome = receive(home, file.path, str(file.path.relative_to(folder)), said, synthetic=True)[1]
+            name = str(file.path.relative_to(folder))
+            outcome = receive(home, file.path, name, said, synthetic=True, kind=file.kind)[1]
             new += outcome == "taken"
     mark_finished(home, regions, wanted, seed)
     click.echo(f"{len(files)} synthetic files, {new} new, in {home.blobs()}; next: dei run")
@@ -208,7 +210,7 @@ def sources_withdraw(which: str, lake: str | None) -> None:
 
 
 @main.command()
-@click.argument("kind", type=click.Choice(["ahp", "assessment", "delphi", "region-indicator"]))
+@click.argument("kind", type=click.Choice(KINDS_OF_FORMS))
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),

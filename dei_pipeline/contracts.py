@@ -51,17 +51,19 @@ class MadeOf:
         role: what the parent is to the row; the parent's own column `role` if it has one and none is given.
         coefficient: where the model is linear in the parent: a number, a column of the parent, or `1/column` of the
             model itself (a mean over `column` rows).
+        some: whether a row may have no such parent (a count of 0, searched and not found).
     """
 
     by: tuple[str, ...]
     role: str = ""
     coefficient: str | float | None = None
+    some: bool = False
 
 
 def _made_of(said: Any) -> MadeOf:
     if isinstance(said, list):
         return MadeOf(tuple(said))
-    return MadeOf(tuple(said["by"]), said.get("role", ""), said.get("coefficient"))
+    return MadeOf(tuple(said["by"]), said.get("role", ""), said.get("coefficient"), said.get("some", False))
 
 
 @dataclass(frozen=True)

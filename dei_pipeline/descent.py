@@ -182,7 +182,7 @@ class Cells:
             "sheet": place.sheet,
             "cell": place.cell,
             "raw_text": staged["raw_text"],
-            "label": staged["label"],
+            "label": staged.get("label"),
             "unit": staged.get("unit"),
             "table": staged["table"],
             "synthetic": place.synthetic,

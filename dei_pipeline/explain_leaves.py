@@ -7,7 +7,10 @@ from typing import Any
 import polars as pl
 
 from dei_pipeline.descent import OBSERVATIONS, PANELS, VINTAGES, Cells, Downward, by_key, cells_of, page_cells, rows_of
+from dei_pipeline.explain_companies import PRESENCE, company_chains
+from dei_pipeline.explain_documents import document_sources
 from dei_pipeline.lake import Lake
+from dei_pipeline.methods.document_counts import COUNTS
 from dei_pipeline.methods.framework import Framework
 from dei_pipeline.methods.index_tables import LEAF, STEP_TABLES, THRESHOLDS
 from dei_pipeline.provenance import KEY_SEPARATOR, split_source_cell
@@ -227,6 +230,9 @@ class Leaves:
             (held,) = rows_of(self.lake, table, self.year, region_code=self.code, **source.where)
             row["variable"] = f"{table}.{source.column}"
             row |= {"value": held[source.column], "unit": held.get("unit"), "status": given["status"]}
+        if table == PRESENCE:
+            row["companies"] = told = company_chains(self.lake, self.code, self.year)
+            sources = [link["source"] for chain in told["chains"] for link in chain["holdings"]]
         row |= {"source": sources[0] if sources else None}
         row |= {"sources": sources, "cells": len(cells)} if len(cells) > 1 else {}
         if not sources:
@@ -263,7 +269,7 @@ class Leaves:
             donors = [self.observation(e.key) | {"role": e.role} for e in edges if e.key in self.observed]
             return found | {"method": row["method"], "donors": donors, "source": None}
         panel = next((edge.key for edge in self.down.of(OBSERVATIONS, key) if edge.table == PANELS), None)
-        sources = self.sources(key) if panel is None else self.scores(panel)
+        sources = (self.sources(key) or self.documents(key)) if panel is None else self.scores(panel)
         about = {} if panel is None else self.panel(panel)
         several = {"sources": sources} if len(sources) > 1 else {}
         return found | {"edition": row["edition"], **about, "source": sources[0], **several}
@@ -281,6 +287,11 @@ class Leaves:
                 change |= {name: value for name, value in entry.items() if name != "source_cell"}
             found.append(self.cells.source(edge.key) | ({"correction": change} if change else {}))
         return found
+
+    def documents(self, key: str) -> list[dict[str, Any]]:
+        """The documents behind an observation that is a count of them."""
+        counts = [edge.key for edge in self.down.of(OBSERVATIONS, key) if edge.table == COUNTS]
+        return document_sources(self.down.lake, [edge.key for count in counts for edge in self.down.of(COUNTS, count)])
 
     def panel(self, key: str) -> dict[str, Any]:
         """What a Delphi panel agreed on: the round that counts, and the reason for the value in words."""

@@ -8,6 +8,7 @@ import polars as pl
 from dei_pipeline.errors import DeiError
 from dei_pipeline.lake import Lake
 from dei_pipeline.methods.framework import Framework, load
+from dei_pipeline.methods.projects import load_kinds
 from dei_pipeline.methods.regions import Regions
 from dei_pipeline.methods.weights import COMBINATIONS
 from dei_pipeline.settings import Settings
@@ -75,6 +76,8 @@ def template_context(
     framework = framework_of(settings, index)
     if kind == "ahp":
         return _compared(framework) | {"expert": expert}
+    if kind == "holdings":
+        return {"year": year}
     regions = Regions.load(settings.reference)
     cities = regions.city_lists.filter(list_id=framework.city_list).select("region_code")
     names = regions.in_force(year).select("region_code", "name_zh")
@@ -88,6 +91,11 @@ def template_context(
             pl.col("max_points").alias("points"),
         )
         return {"year": year, "rubric": rubric, "regions": listed}
+    if kind == "companies":
+        return {"year": year, "regions": listed.select("name_zh")}
+    if kind == "projects":
+        kinds = load_kinds(settings.reference / "lexicons" / "project_kinds.csv").names
+        return {"year": year, "kinds": list(kinds.values()), "regions": listed.select("name_zh")}
     known = load_variables(settings.reference / "variables.csv")
     if kind == "delphi":
         items = _judged(framework, known)

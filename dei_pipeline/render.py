@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from dei_pipeline.explain import Impact
+from dei_pipeline.explain_companies import chain_lines
 from dei_pipeline.lake import Lake
 from dei_pipeline.provenance import KEY_SEPARATOR
 
@@ -155,7 +156,9 @@ def _origin(observation: Shown) -> str:
 
 
 def _said(source: Shown) -> str:
-    """Who gave a score, with authority and share of the pooled score; empty for a plain source."""
+    """Who gave a score, with authority and share of the pooled score, or a document's title; empty for a plain source."""
+    if "document" in source:
+        return f"《{source['document']['title']}》 {source['document']['published'] or ''}".strip()
     if "expert" not in source:
         return ""
     stated = f"Cs {source['familiarity']:g} in {source['familiarity_cell']}, Ca {source['judgement_basis']:g} in {source['basis_cell']}"
@@ -241,8 +244,10 @@ def _observation(observation: Shown, depth: int) -> list[str]:
     pad = "  " * depth
     start, origin = f"{pad}- {_observed(observation)} [{observation['status']}]", _origin(observation)
     sources = _sources(observation)
+    if "companies" in observation:
+        return [start, *(f"{pad}    {line}" for line in chain_lines(observation["companies"]))]
     if len(sources) == 1 and not origin:
-        return [start + _source(sources[0])]
+        return [f"{start} {_said(sources[0])}".rstrip() + _source(sources[0])]
     donors = observation.get("donors", ())
     lines = [f"{start}  {origin}" if origin else start]
     lines += [f"{pad}    {_said(source)}{_source(source)}".rstrip() for source in sources]
@@ -341,6 +346,13 @@ def _observation_html(observation: Shown) -> str:
     start = f"<b>{html.escape(_observed(observation))}</b> {_status_html(observation['status'])}"
     start += f" <span class=w>{html.escape(_origin(observation))}</span>"
     sources = _sources(observation)
+    if "companies" in observation:
+        return (
+            start
+            + "<ul>"
+            + "".join(f"<li>{html.escape(x)}</li>" for x in chain_lines(observation["companies"]))
+            + "</ul>"
+        )
     if len(sources) == 1:
         return start + _source_html(sources[0])
     rows = "".join(f"<li>{html.escape(_said(source))}{_source_html(source)}</li>" for source in sources)

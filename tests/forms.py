@@ -82,6 +82,7 @@ def filled(template: Path, fill: Mapping[tuple[int, str], Any]) -> bytes:
         for (at, address), value in fill.items():
             if at == index:
                 row, column = int(address[1:]) - 1, ord(address[0]) - 65
+                rows += [[] for _ in range(row + 1 - len(rows))]
                 rows[row] += [None] * (column + 1 - len(rows[row]))
                 rows[row][column] = value
         sheets[name] = rows

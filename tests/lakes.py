@@ -33,7 +33,8 @@ def receive_demo(root: Path, regions: int, years: Sequence[int]) -> int:
         files = generate(Path(folder), regions, years)
         for file in files:
             said = {name: getattr(file, name) for name in SAID}
-            receive(Lake(root), file.path, str(file.path.relative_to(folder)), said, synthetic=True)
+            name = str(file.path.relative_to(folder))
+            receive(Lake(root), file.path, name, said, synthetic=True, kind=file.kind)
     return len(files)
 
 

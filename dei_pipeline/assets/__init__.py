@@ -1,6 +1,6 @@
 """Every table of the pipeline: Python tables, SQL models of `dbt_like_sql/`, staging tables of the layouts."""
 
-from dei_pipeline.assets import core, index, raw, release, staging
+from dei_pipeline.assets import core, index, ownership, policy, raw, release, staging
 from dei_pipeline.lake import LAYERS
 from dei_pipeline.settings import Settings
 from dei_pipeline.sql_models import load_models, mart_grains
@@ -14,7 +14,7 @@ def all_tables(settings: Settings) -> list[TableSpec]:
         ReferenceFileError: a layout, model or contract is wrong.
     """
     pages = staging.tables(settings)
-    base = [*raw.TABLES, *pages, *core.tables([spec.key for spec in pages])]
+    base = [*raw.TABLES, *pages, *core.tables([spec.key for spec in pages]), *policy.TABLES, *ownership.TABLES]
     grains = {spec.key: spec.contract.grain for spec in base} | mart_grains(settings)
     python = [*base, *index.tables(settings, grains), *release.tables(settings)]
     models = load_models(settings, {spec.key: spec.contract.grain for spec in python})

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from dei_pipeline.methods import delphi_scores as delphi_methods
-from dei_pipeline.methods import framework, judgements, observations, regions
+from dei_pipeline.methods import document_counts, framework, judgements, observations, regions
+from dei_pipeline.methods import projects as project_methods
 from dei_pipeline.methods.corrections import load_corrections
 from dei_pipeline.provenance import Table
 from dei_pipeline.sources import published
@@ -66,9 +67,10 @@ def tiers(inputs: Inputs) -> Table:
     return _framework_table(inputs, "core/tiers")
 
 
-@table("core/published_figures", needs=["raw/cells", "raw/manifests"])
+@table("core/published_figures", needs=["raw/cells", "raw/manifests"], files=REGION_FILES)
 def published_figures(inputs: Inputs) -> Table:
-    return published.figures(inputs.scan("raw/cells"), inputs.read("raw/manifests"))
+    known = regions.Regions.load(inputs.settings.reference)
+    return published.figures(inputs.scan("raw/cells"), inputs.read("raw/manifests"), known)
 
 
 @table("core/delphi_scores", needs=["staging/delphi_responses"], files=("variables.csv", *REGION_FILES))
@@ -84,6 +86,21 @@ def delphi_scores(inputs: Inputs) -> Table:
 @table("core/ahp_judgements", needs=["staging/ahp_judgements", "core/framework"])
 def ahp_judgements(inputs: Inputs) -> Table:
     return judgements.complete(inputs.read("staging/ahp_judgements"), inputs.read("core/framework"))
+
+
+@table(
+    "core/projects",
+    needs=["staging/project_records"],
+    files=("lexicons/project_kinds.csv", "units.csv", *REGION_FILES),
+)
+def projects(inputs: Inputs) -> Table:
+    reference = inputs.settings.reference
+    return project_methods.projects(
+        inputs.read("staging/project_records"),
+        regions.Regions.load(reference),
+        load_units(reference / "units.csv"),
+        project_methods.load_kinds(reference / "lexicons" / "project_kinds.csv"),
+    )
 
 
 def observation_vintages(staging: Sequence[str]) -> TableSpec:
@@ -122,11 +139,11 @@ def observation_vintages(staging: Sequence[str]) -> TableSpec:
         "core/tiers",
         "core/indicator_terms",
     ],
-    uses=["core/delphi_scores"],
+    uses=["core/delphi_scores", "core/document_counts"],
     files=("variables.csv",),
 )
 def observed(inputs: Inputs) -> Table:
-    return observations.panel(
+    panel = observations.panel(
         inputs.read("core/observation_vintages"),
         inputs.read("core/city_lists"),
         inputs.read("core/editions"),
@@ -136,10 +153,12 @@ def observed(inputs: Inputs) -> Table:
         inputs.read("core/indicator_terms"),
         inputs.existing(["core/delphi_scores"]).get("core/delphi_scores"),
     )
+    return document_counts.with_documents(panel, inputs.existing(["core/document_counts"]).get("core/document_counts"))
 
 
 def tables(staging: Sequence[str]) -> list[TableSpec]:
     """The tables of this layer, given the keys of the staging tables."""
     values = [key for key in staging if "__" in key]
     reference = [region_register, clusters, zones, city_lists, nodes, indicator_terms, editions, tiers]
-    return [*reference, published_figures, observation_vintages(values), delphi_scores, ahp_judgements, observed]
+    experts = [delphi_scores, ahp_judgements]
+    return [*reference, published_figures, observation_vintages(values), *experts, projects, observed]

@@ -11,7 +11,14 @@ from dei_pipeline.provenance import Table
 from dei_pipeline.settings import Settings
 from dei_pipeline.tables import Inputs, TableSpec, table
 
-COMPARED = ("release/node_means", "release/tier_summary", "release/cluster_scores", "release/deci_zone_counts")
+COMPARED = (
+    "release/node_means",
+    "release/tier_summary",
+    "release/cluster_scores",
+    "release/deci_zone_counts",
+    "release/newinfra_top20",
+    "release/newinfra_totals",
+)
 RANKINGS = ("release/deci_ranking",)
 
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from dei_pipeline.contracts import python_contracts
 from dei_pipeline.provenance import Table
 from dei_pipeline.settings import Settings
-from dei_pipeline.sources import expert_sheets, expert_tables
+from dei_pipeline.sources import expert_sheets, expert_tables, project_lists, project_tables
 from dei_pipeline.sources import pages as page_tables
-from dei_pipeline.sources.layouts import Layout, load_layouts
+from dei_pipeline.sources.layouts import Layout, load_layouts, load_reference
 from dei_pipeline.sources.workbook import Reading
 from dei_pipeline.tables import Inputs, TableSpec, file_versions, table
 
@@ -59,6 +59,14 @@ def ahp_judgements(inputs: Inputs) -> Table:
     return expert_tables.ahp_judgements(inputs.scan("staging/page_cells", about["sha256"].unique()), about)
 
 
+@table("staging/project_records", needs=["raw/cells", "raw/manifests", "staging/pages"], files=READER_FILES)
+def project_records(inputs: Inputs) -> Table:
+    kind = project_lists.PROJECTS
+    about = expert_tables.pages_of(inputs.read("staging/pages"), kind, project_lists.KINDS[kind])
+    cells, manifests = inputs.scan("raw/cells", about["sha256"].unique()), inputs.read("raw/manifests")
+    return project_tables.project_records(cells, about, manifests, load_reference(inputs.settings.reference))
+
+
 def page_table(layout: Layout) -> TableSpec:
     """The staging table of one layout."""
     key = f"staging/{layout.table}"
@@ -77,5 +85,5 @@ def page_table(layout: Layout) -> TableSpec:
 
 def tables(settings: Settings) -> list[TableSpec]:
     """The tables of this layer; one for each layout in `reference/layouts/` (`<source>__<page>`)."""
-    forms = [delphi_responses, ahp_judgements]
+    forms = [delphi_responses, ahp_judgements, project_records]
     return [pages, page_cells, *forms, *(page_table(layout) for layout in load_layouts(settings.reference / "layouts"))]

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from dei_pipeline.demo.model import REFERENCE, Base, Demo, Floats, World, bisect, logit, points
+from dei_pipeline.demo.ownership import city_counts
 from dei_pipeline.errors import DeiError
 from dei_pipeline.methods import normalise, treat, weights
 from dei_pipeline.methods.framework import Framework, packaged
@@ -27,6 +28,7 @@ ROUNDS = 12  # of solving: thresholds are given, entropy weights follow the scor
 RISE, RISE_NOISE = 0.10, 0.03  # of scores and facets a year, in logits
 YEAR_NOISE = 0.012  # of a ratio in another year than the base year, relative
 
+COUNT = "typical_enterprise_count"  # leaf that is read from a table and has demo sources: see `ownership`
 PEERLESS: Mapping[str, str] = {  # leaf: the city that sets its threshold
     "rd_intensity": "北京",
     "ict_service_employment_per_10k": "北京",
@@ -168,7 +170,7 @@ class Solved:
         self.at = self.cities["place"].to_numpy()
         self.row = {name: i for i, name in enumerate(self.cities["short_name_zh"])}
         self.base = Base(world, world.cities.height)
-        leaves = framework.leaves.filter(pl.col("kind") != "table")
+        leaves = framework.leaves.filter((pl.col("kind") != "table") | (pl.col("node_id") == COUNT))
         self.leaves = tuple(leaves["node_id"])
         self.column = {leaf: j for j, leaf in enumerate(self.leaves)}
         self.given = leaves["weight"].to_list()
@@ -229,12 +231,15 @@ class Solved:
         found = np.full((self.cities.height, len(self.leaves)), np.nan)
         for leaf in self.leaves:
             terms = dict(self.framework.terms.filter(indicator_id=leaf).select("role", "variable").iter_rows())
-            if set(terms.values()) <= set(self.base.base_inputs):
+            if terms and set(terms.values()) <= set(self.base.base_inputs):
                 numerator, denominator = (
                     self.base.base_inputs[terms[r]][self.at] for r in ("numerator", "denominator")
                 )
                 raw = numerator / denominator
                 found[:, self.column[leaf]] = normalise.threshold(raw, treat.winsorised_max(raw).theta)
+        if COUNT in self.column:
+            counts = city_counts(self.world)["companies"].to_numpy()[self.at].astype(np.float64)
+            found[:, self.column[COUNT]] = normalise.threshold(counts, treat.winsorised_max(counts).theta)
         for leaf, city in PEERLESS.items():
             found[self.row[city], self.column[leaf]] = 100.0
         return found

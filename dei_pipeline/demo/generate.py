@@ -7,13 +7,15 @@ from itertools import chain
 from pathlib import Path
 
 from dei_pipeline.demo import deci as competitive
-from dei_pipeline.demo import deci_pages, formats, pages
+from dei_pipeline.demo import deci_pages, formats, ownership, pages, policies, policy_pages, projects
 from dei_pipeline.demo.deci import Deci
 from dei_pipeline.demo.model import Demo, build
 from dei_pipeline.lake import Lake, write_text
+from dei_pipeline.sources.ingest import DOCUMENT
 
 PRODUCER = "合成数据 synthetic (dei demo)"
 LICENCE = "synthetic, no rights reserved"
+PAGE = "page"
 DEFAULT_YEARS = range(2015, 2021)
 
 
@@ -24,8 +26,10 @@ class DemoFile:
     Attributes:
         path: the file.
         source_id: kind of source, as the layouts name it.
-        producer, title, edition, licence: of the publication; the edition is the year it came out.
+        producer, title, edition, licence: of the publication; the edition is the year it came out. Documents say
+            themselves who issued them and what they are: empty.
         year: data year where the file itself states none, else None.
+        kind: who reads it, see `ingest.receive`.
     """
 
     path: Path
@@ -35,6 +39,7 @@ class DemoFile:
     edition: str
     licence: str
     year: int | None = None
+    kind: str = PAGE
 
 
 def generate(
@@ -58,13 +63,22 @@ def generate(
     """
     demo = build(regions, years, seed)
     written = []
-    for name, source_id, title, edition, content in chain(_files(demo), _deci_files(competitive.build(demo))):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        written.append(DemoFile(path, source_id, PRODUCER, f"{title} (合成数据 SYNTHETIC)", str(edition), LICENCE))
-        if progress is not None:
-            progress(name)
+    lists = projects.build(demo)
+    files = chain(
+        _files(demo),
+        _deci_files(competitive.build(demo)),
+        projects.files(lists) if lists else (),
+        ownership.files(ownership.build(demo)),
+    )
+    for kind, sources in ((PAGE, files), (DOCUMENT, policy_pages.files(policies.build(demo)))):
+        for name, source_id, title, edition, content in sources:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            about = (PRODUCER, f"{title} (合成数据 SYNTHETIC)") if kind == PAGE else ("", "")
+            written.append(DemoFile(path, source_id, *about, str(edition), LICENCE, kind=kind))
+            if progress is not None:
+                progress(name)
     return written
 
 

@@ -206,12 +206,17 @@ def _first_published() -> pl.Expr:
 
 
 def indicator_pages(demo: Demo, year: int) -> dict[str, Page]:
-    """Region × indicator sheets of a year's policy and project counts, headings as `variables.csv` names them."""
+    """Region × indicator sheets of a year's policy and project counts, headings as `variables.csv` names them.
+
+    In the base year the documents of `policies` take the place of the first sheet.
+    """
     named = pl.read_csv(REFERENCE / "variables.csv", columns=["variable", "name_zh"])
     labels = dict(named.iter_rows())
     counts = demo.framework.terms.filter(pl.col("role") == "count")["variable"].to_list()
     projects = [v for v in counts if "demonstration" in v]
     sheets = {"政策与项目": [v for v in counts if v not in projects], "示范工程": projects}
+    if year == demo.framework.base_year:
+        del sheets["政策与项目"]
     pages = {}
     for sheet, variables in sheets.items():
         frame = demo.wide(variables, year).sort("region_code")

@@ -47,7 +47,9 @@ def inputs(
 ) -> Table:
     """Leaf values of the listed cities, complete: key region_code, year, indicator_id | value, unit, status.
 
-    Every leaf that comes from outside the index, for every listed city and year with at least one value. A leaf without
+    Every leaf that comes from outside the index, for every listed city and year with at least one value of
+    `mart/city_indicators`; a table that has a row for every city, as a count of companies does, makes none a city that
+    is evaluated, unless all leaves of the index are read from tables. A leaf without
     a value is `missing`, also under zero_is_observed: an observed zero is a row of its own, made by a search
     (methodology §0a L1); a row with status structural_zero and no value is such a zero. Values keep the indicator's
     unit.
@@ -85,7 +87,9 @@ def inputs(
             f"{INDICATORS} {wrong.select(row_key(LEAF)).item(0, 0)} is not finite", "check its denominator"
         )
     zero = (pl.col("status") == "structural_zero") & (pl.col("missing_policy") == "zero_is_observed")
-    cells = found.filter(pl.col("value").is_not_null() | (pl.col("status") == "structural_zero")).select(CELL).unique()
+    given = pl.col("value").is_not_null() | (pl.col("status") == "structural_zero")
+    measured = derived.filter(given)
+    cells = (measured if measured.height else found.filter(given)).select(CELL).unique()
     if not cells.height:
         raise NothingToDo(
             f"no leaf of the {framework.index_id.upper()} has a source: see `dei sources missing {framework.index_id}`"

@@ -19,6 +19,8 @@ GRAINS = {
     "release/cluster_scores": ("year", "cluster_id", "basis"),
     "release/deci_ranking": ("year", "region_code"),
     "release/deci_zone_counts": ("year", "scheme", "zone_id"),
+    "release/newinfra_top20": ("year", "region_code", "basis"),
+    "release/newinfra_totals": ("year", "scope", "basis"),
 }
 PUBLISHED_SCORE = "published_dei_score"  # the variable that holds what the reports print
 CITY_COLUMNS = {PUBLISHED_SCORE: ("score_published", 1), "published_dei_rank": ("rank", 0)}

@@ -1,6 +1,7 @@
 """Cells of a source file, whatever the file really is: the format is read from the bytes, never from the suffix.
 
-Read: xlsx, BIFF .xls, both encrypted with Excel's built-in password, HTML and MHTML (also named .xls), CSV/TSV.
+Read: xlsx, BIFF .xls, both encrypted with Excel's built-in password, HTML and MHTML (also named .xls), CSV/TSV,
+Parquet.
 Nothing in a file is run or followed: no macros, links, external entities or images.
 """
 
@@ -20,6 +21,7 @@ from dei_pipeline.sources.decode_base import (
     refuse,
     with_address,
 )
+from dei_pipeline.sources.decode_parquet import parquet_cells
 from dei_pipeline.sources.decode_text import CSV_SHEET, TEXT_SHEET, csv_cells, html_cells, mhtml_cells
 from dei_pipeline.sources.decode_workbook import ole_cells, xlsx_cells
 
@@ -86,6 +88,8 @@ def _decode(content: bytes, name: str, limits: Limits) -> Decoded:
     for magic, what, fix in REFUSED:
         if content.startswith(magic):
             refuse(name, f"the file is {what}", fix)
+    if content.startswith(b"PAR1"):
+        return parquet_cells(content, name, limits)
     if content.startswith(b"PK\x03\x04"):
         return xlsx_cells(content, name, limits)
     if content.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):

@@ -19,7 +19,7 @@ CELL_SCHEMA: dict[str, Any] = {
     "row_span": pl.Int32,
     "col_span": pl.Int32,
 }
-SUPPORTED = "give the file as .xlsx, .xls, .html, .mht or .csv"
+SUPPORTED = "give the file as .xlsx, .xls, .html, .mht, .csv or .parquet"
 ERROR_CODES = {0: "#NULL!", 7: "#DIV/0!", 15: "#VALUE!", 23: "#REF!", 29: "#NAME?", 36: "#NUM!", 42: "#N/A"}
 ERROR_TEXTS = frozenset(ERROR_CODES.values()) | {"#GETTING_DATA", "#SPILL!", "#CALC!"}
 
@@ -59,8 +59,8 @@ class Decoded:
     """The cells of one file.
 
     Attributes:
-        format: xlsx, xls, xlsx-encrypted, xls-encrypted, html, mhtml or csv.
-        sheets: names in the file's order, empty ones included; `table1` … and `text` for HTML, `csv` for CSV.
+        format: xlsx, xls, xlsx-encrypted, xls-encrypted, html, mhtml, csv or parquet.
+        sheets: names in the file's order, empty ones included; `table1` … and `text` for HTML, else `csv`, `parquet`.
         cells: one row per non-empty cell (`CELL_SCHEMA`), in sheet, row, column order.
         notes: what was met: encoding, delimiter, hidden_sheets, skipped_sheets, empty_sheets, text_before …
     """

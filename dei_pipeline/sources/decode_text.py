@@ -20,8 +20,12 @@ _BLOCKS = "p,div,li,ul,ol,dl,dt,dd,h1,h2,h3,h4,h5,h6,section,article,header,foot
 _BLOCK, _LINE, _TABLE = "\x1d", "\x1e", "\x1f"
 
 
-def _text(content: bytes, name: str, declared: str | None, lenient: bool) -> tuple[str, str, int]:
-    """Text, its encoding and the count of unreadable places: BOM, declared charset, strict UTF-8, then GB 18030."""
+def decoded_text(content: bytes, name: str, declared: str | None, lenient: bool) -> tuple[str, str, int]:
+    """Text, its encoding and the count of unreadable places: BOM, declared charset, strict UTF-8, then GB 18030.
+
+    Raises:
+        SourceError: not `lenient`, and the bytes are none of these.
+    """
     boms = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
     tried = [encoding for bom, encoding in boms if content.startswith(bom)]
     if declared:
@@ -47,7 +51,7 @@ def _text(content: bytes, name: str, declared: str | None, lenient: bool) -> tup
 
 def csv_cells(content: bytes, name: str, limits: Limits) -> Decoded:
     """Cells of a delimited text file in UTF-8 or GB18030; the delimiter is the one that splits it most evenly."""
-    text, encoding, _ = _text(content, name, None, lenient=False)
+    text, encoding, _ = decoded_text(content, name, None, lenient=False)
     if len(re.findall(r"[\x00-\x08\x0e-\x1f]", text[:65536])) > 2:
         refuse(name, "a binary file of a kind that is not read", SUPPORTED)
     if text.lstrip("\ufeff \r\n\t")[:1] in {"{", "["}:
@@ -99,7 +103,7 @@ def html_cells(pages: list[tuple[bytes, str | None]], format: str, name: str, li
         check(name, "max_html_bytes", len(content), limits)
         meta = re.search(rb"<meta[^>]*?charset\s*=\s*[\"']?\s*([\w-]+)", content[:8192], re.I)
         declared = charset or (meta.group(1).decode() if meta else None)
-        text, notes["encoding"], bad = _text(content, name, declared, lenient=True)
+        text, notes["encoding"], bad = decoded_text(content, name, declared, lenient=True)
         if bad:
             notes["unreadable_characters"] = notes.get("unreadable_characters", 0) + bad
         names = re.findall(r"<x:Name>([^<]*)</x:Name>", text)

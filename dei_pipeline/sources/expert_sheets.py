@@ -82,11 +82,11 @@ def read_expert_sheets(
             page, frame = (_delphi if title[0] == DELPHI else _ahp)(sheet, title, manifest, reference)
             said = {"source_id": KINDS[title[0]], "layout": title[0], "title": title[2], **page}
         elif any(titles) and clean(sheet["text"][0]) == HELP_TITLE:
-            frame, said = _frame(sheet, role=pl.lit("note")), {"note": "how to fill in the other sheets"}
+            frame, said = role_cells(sheet, role=pl.lit("note")), {"note": "how to fill in the other sheets"}
         else:
             others.append(sheet)
             continue
-        pages.append(_page(sheet, frame, manifest, said))
+        pages.append(page_row(sheet, frame, manifest, said))
         frames.append(frame)
     reading = Reading(
         pl.DataFrame(pages, schema=PAGE_SCHEMA), pl.concat([pl.DataFrame(schema=PAGE_CELL_SCHEMA), *frames])
@@ -94,7 +94,7 @@ def read_expert_sheets(
     return reading, pl.concat([cells.clear(), *others])
 
 
-def _page(
+def page_row(
     sheet: pl.DataFrame, frame: pl.DataFrame, manifest: Mapping[str, Any], said: Mapping[str, Any]
 ) -> dict[str, Any]:
     """A row of staging/pages: the sheet's place and counts, and what was read."""
@@ -111,7 +111,7 @@ def _page(
     return dict.fromkeys(PAGE_SCHEMA) | place | dict(said) | own_source
 
 
-def _frame(cells: pl.DataFrame, **columns: pl.Expr) -> pl.DataFrame:
+def role_cells(cells: pl.DataFrame, **columns: pl.Expr) -> pl.DataFrame:
     """Page cells with the given columns set and the others null."""
     kept = ("source_cell", "sha256", "sheet", "cell", "row", "col", "text")
     given = {name: pl.col(name) for name in kept} | {"block": pl.lit(1)} | columns
@@ -167,7 +167,7 @@ def _upper(
     rows = cells.drop("number").join(given, on="cell", how="left", maintain_order="left").with_columns(role=role)
     bad = pl.col("role") == "quarantined"
     why = {"reason": pl.when(bad).then(pl.lit(reason)), "fix": pl.when(bad).then(pl.lit(fix))}
-    return _frame(rows, layout=pl.lit(kind), **{name: pl.col(name) for name in names}, **why)
+    return role_cells(rows, layout=pl.lit(kind), **{name: pl.col(name) for name in names}, **why)
 
 
 # -- Delphi ------------------------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def _delphi(
     row, columns = header
     upper = _upper(sheet.filter(pl.col("row") < row), DELPHI, known, reference, (None, None))
     body = _delphi_body(sheet.filter(pl.col("row") > row), columns, year, reference, why)
-    head = _frame(sheet.filter(pl.col("row") == row), layout=pl.lit(DELPHI), role=pl.lit("header"))
+    head = role_cells(sheet.filter(pl.col("row") == row), layout=pl.lit(DELPHI), role=pl.lit("header"))
     return page | {"header_first_row": row, "header_last_row": row}, pl.concat([upper, head, body])
 
 
@@ -286,7 +286,7 @@ def _delphi_body(
     bad = pl.col("role") == "quarantined"
     read = pl.col("role").is_in(["value", "familiarity", "basis"])
     scored = (pl.col("role") == "value") | (bad & ~share)
-    return _frame(
+    return role_cells(
         done,
         layout=pl.lit(DELPHI),
         role=pl.col("role"),
@@ -430,7 +430,7 @@ def _ahp_body(cells: pl.DataFrame, place: _Matrix, reference: Reference, why: _W
     )  # fmt: skip
     done = body.with_columns(role=role, why=reason, how=fix)
     bad, judged = pl.col("role") == "quarantined", pl.col("role").is_in(["value", "quarantined"])
-    return _frame(
+    return role_cells(
         done,
         layout=pl.lit(AHP),
         role=pl.col("role"),

@@ -10,15 +10,16 @@ from dei_pipeline.sources.expert_sheets import AHP, DELPHI, KINDS
 SHEET = ["sha256", "sheet"]
 
 
-def pages_of(pages: pl.DataFrame, kind: str) -> pl.DataFrame:
-    """The rows of staging/pages that are forms of a kind.
+def pages_of(pages: pl.DataFrame, kind: str, called: str = "") -> pl.DataFrame:
+    """The rows of staging/pages that are forms of a kind, `called` so by `dei template` (default: as `KINDS` says).
 
     Raises:
         NothingToDo: the lake holds no such form, or no cell of them can be used.
     """
     mine = pages.filter(pl.col("layout") == kind).sort("sha256", "sheet")
     if not mine.height:
-        raise NothingToDo(f"no sheet of kind {KINDS[kind]} in the lake: `dei template {KINDS[kind]}`")
+        called = called or KINDS[kind]
+        raise NothingToDo(f"no sheet of kind {called} in the lake: `dei template {called}`")
     if not mine["n_values"].sum():
         first = mine.row(0, named=True)
         why = first["reason"] or "no cell can be used"

@@ -22,6 +22,7 @@ from dei_pipeline.sources.labels import year_in_name
 
 SIDECAR_SUFFIX = ".meta.yml"
 SIDECAR_FIELDS = ("source_id", "producer", "title", "edition", "licence", "url", "retrieved", "year")
+DOCUMENT = "document"  # kind of a file that holds texts or tells of them
 UNKNOWN = "unknown"  # source of a file until a page of it is recognised
 IGNORED = {"SOURCE.md", "LICENSE", "LICENSE.md", "README.md", ".DS_Store"}
 SHORTEST_START = 8  # of a sha256 that names a file
@@ -118,7 +119,7 @@ def receive(
         name: how the manifest names it.
         said: manifest fields that are known (`SIDECAR_FIELDS`).
         synthetic: whether its numbers are made up.
-        kind: who reads it: `page` the layouts, `table` an asset that knows its columns.
+        kind: who reads it: `page` the layouts, `table` an asset that knows its columns, `document` the reader of texts.
         recognised: fields that its pages show; they count where nothing is said.
 
     Returns:
@@ -277,7 +278,9 @@ def ingest(
             format, pages = read(content_of(file, name), name, {**said, "file": name})
             known = [page for page in pages if page["layout"]]
             recognised = {key: known[0].get(key) for key in ("source_id", "producer")} if known else {}
-            sha256, outcome = receive(lake, file, name, said, recognised={} if said.get("source_id") else recognised)
+            kind = DOCUMENT if any(page.get("document") for page in known) else "page"
+            recognised = {} if said.get("source_id") else recognised
+            sha256, outcome = receive(lake, file, name, said, kind=kind, recognised=recognised)
         except DeiError as error:
             report.append(Received(name, "left", reason=str(error)))
             continue

@@ -8,12 +8,15 @@ from typing import Any, Protocol
 import polars as pl
 
 from dei_pipeline.contracts import python_contracts
-from dei_pipeline.errors import ContractError, NothingToDo
+from dei_pipeline.errors import ContractError, NothingToDo, SourceError
 from dei_pipeline.provenance import Table
+from dei_pipeline.sources import expert_sheets, project_lists, registry
 from dei_pipeline.sources.decode import decode, with_address
-from dei_pipeline.sources.expert_sheets import KINDS, read_expert_sheets
+from dei_pipeline.sources.document import document_pages
 from dei_pipeline.sources.layouts import Layout, Reference, load_layouts, load_reference
 from dei_pipeline.sources.workbook import Reading, quarantined, read_file, staging_values
+
+KINDS = {**expert_sheets.KINDS, **project_lists.KINDS, **registry.KINDS}  # of sheets that no layout explains
 
 
 class _Corrects(Protocol):
@@ -36,14 +39,14 @@ def readings(cells: pl.DataFrame, manifests: pl.DataFrame, reference: Path) -> l
 
 
 def _read(cells: pl.DataFrame, manifest: Mapping[str, Any], layouts: Sequence[Layout], reference: Reference) -> Reading:
-    """The reading of one file: sheets that experts filled in by their form, the others by the layouts."""
-    forms, others = read_expert_sheets(cells, manifest, reference)
-    if not others.height:
-        return forms
-    pages = read_file(others, manifest, layouts, reference)
-    if not forms.pages.height:
-        return pages
-    return Reading(pl.concat([forms.pages, pages.pages]), pl.concat([forms.page_cells, pages.page_cells]))
+    """The reading of one file: sheets of experts, lists of projects and registers by their form, others by layouts."""
+    found = []
+    for read in (expert_sheets.read_expert_sheets, project_lists.read_project_lists, registry.read_registers):
+        reading, cells = read(cells, manifest, reference)
+        found.append(reading)
+    if cells.height:
+        found.append(read_file(cells, manifest, layouts, reference))
+    return Reading(pl.concat([r.pages for r in found]), pl.concat([r.page_cells for r in found]))
 
 
 def pages(found: Sequence[Reading]) -> Table:
@@ -55,7 +58,7 @@ def pages(found: Sequence[Reading]) -> Table:
 def page_cells(found: Sequence[Reading], manifests: pl.DataFrame) -> Table:
     """`staging/page_cells`: every non-empty cell with its role.
 
-    Quarantined: cells of pages that no layout explains, and of expert sheets what cannot be used.
+    Quarantined: cells of pages that no layout explains, and of forms and lists what cannot be used.
     """
     schema = python_contracts()["staging/page_cells"].schema
     frames = [reading.page_cells.select(list(schema)) for reading in found]
@@ -156,18 +159,29 @@ def one_reading(
 
 
 def recogniser(reference: Path) -> Callable[[bytes, str, dict[str, Any]], tuple[str, list[dict[str, Any]]]]:
-    """What `ingest` asks about a file: its format, and its pages with layout, kind, source and producer."""
+    """What `ingest` asks about a file: its format, and its pages with layout, kind, source and producer.
+
+    A file that no layout explains is tried as a document.
+    """
     layouts, shared = load_layouts(reference / "layouts"), load_reference(reference)
     producers = {layout.table: f"{layout.producer_zh} {layout.producer_en}".strip() for layout in layouts}
 
     def recognise(content: bytes, name: str, said: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
-        decoded = decode(content, name)
+        try:
+            decoded = decode(content, name)
+        except SourceError as no_table:
+            return document_pages(content, name, no_table)
         digest = hashlib.sha256(content).hexdigest()
         reading = _read(with_address(decoded.cells, digest), {**said, "sha256": digest}, layouts, shared)
         pages = [
             page | {"producer": producers.get(page["layout"]), "kind": KINDS.get(page["layout"], page["layout"])}
             for page in reading.pages.to_dicts()
         ]
-        return decoded.format, pages
+        if any(page["layout"] for page in pages):
+            return decoded.format, pages
+        try:
+            return document_pages(content, name)
+        except SourceError:
+            return decoded.format, pages
 
     return recognise

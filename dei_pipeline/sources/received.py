@@ -12,7 +12,7 @@ from dei_pipeline.errors import SourceError
 from dei_pipeline.lake import Lake
 from dei_pipeline.provenance import QUARANTINE_COLUMNS, Table, manifests, no_quarantine
 from dei_pipeline.sources.decode import decode, with_address
-from dei_pipeline.sources.ingest import content, content_path
+from dei_pipeline.sources.ingest import DOCUMENT, content, content_path
 
 
 def manifest_table(lake: Lake) -> Table:
@@ -43,11 +43,14 @@ def manifest_versions(lake: Lake) -> dict[str, str]:
 def decoded_cells(lake: Lake, files: pl.DataFrame, wanted: Sequence[str]) -> Table:
     """Every non-empty cell of the files in `wanted` (sha256); a file that cannot be decoded is quarantined.
 
+    Documents have no cells: staging/document_texts reads them.
+
     Raises:
         LakeError: a manifest names a file that the lake no longer holds.
     """
     frames, aside = [], []
-    for file in files.filter(pl.col("sha256").is_in(list(wanted))).sort("sha256").iter_rows(named=True):
+    of_cells = files.filter(pl.col("sha256").is_in(list(wanted)) & (pl.col("kind") != DOCUMENT))
+    for file in of_cells.sort("sha256").iter_rows(named=True):
         try:
             decoded = decode(content(lake, file["sha256"], file["file"]), file["file"])
             frames.append(with_address(decoded.cells, file["sha256"]))

@@ -17,6 +17,7 @@ ROLE_NAMES = {
     "title": "标题 title", "header": "表头 header", "unit": "单位 unit", "note": "注释 note",
     "region_label": "地区 region", "year_label": "年份 year", "item_label": "指标 item",
     "subtotal_label": "小计 subtotal", "attribute": "属性 attribute",
+    "heading": "分节 heading", "subtotal": "小计 subtotal", "item_kind": "类别 kind", "item_stage": "阶段 stage",
     "advert": "广告 advert", "blank_mark": "空缺 blank mark", "value": "数值 value", "quarantined": "隔离 quarantined",
 }  # fmt: skip
 SHOWN = 8

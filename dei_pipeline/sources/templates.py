@@ -10,6 +10,7 @@ import xlsxwriter
 from xlsxwriter.workbook import Workbook
 
 from dei_pipeline.errors import DeiError
+from dei_pipeline.sources import registry_forms
 from dei_pipeline.sources.expert_sheets import BASIS, FAMILIARITY, HELP_TITLE
 
 HELP_SHEET = "说明 how to fill in"
@@ -62,6 +63,33 @@ DELPHI_HELP: tuple[tuple[str, str], ...] = (
         "Keep year and round in the title, the header and the region codes.",
     ),
 )
+PROJECT_HELP: tuple[tuple[str, str], ...] = (
+    ("一个项目一行；不要写合计或小计。", "One project a row; no totals."),
+    (
+        "城市写全称或简称；省级项目写所在城市。",
+        "The city by its full or short name; of a provincial project where it lies.",
+    ),
+    (
+        "总投资填一个数，单位亿元；约数写“约12”，不要写区间；不详的项目不要列入。",
+        "Total investment: one number in 100 million yuan; «约12» for about 12; no ranges; leave out the unknown.",
+    ),
+    (
+        "项目类别从下拉表选；留空则按名称判断，并标为估计。",
+        "Choose the kind from the list; if empty it is taken from the name and marked as estimated.",
+    ),
+    ("标题中的年份是清单年份。", "The year in the title is the year of the list."),
+    ("若只列部分项目，在表下写“注：仅包括……”。", "If the list is partial, say so below it: «注：仅包括…»."),
+)
+PROJECT_HEADER: tuple[tuple[str, int], ...] = (
+    ("序号\nno", 8),
+    ("地区代码\nregion_code", 12),
+    ("城市\ncity", 16),
+    ("项目名称\nproject name", 44),
+    ("项目类别\nkind", 26),
+    ("总投资(亿元)\ntotal investment", 18),
+    ("建设阶段\nstage", 14),
+)
+LIST_ROWS = 1000  # rows of a list that check what is filled in
 ASSESSMENT_HEADER: tuple[tuple[str, int], ...] = (  # header cell, column width
     ("地区代码\nregion_code", 12),
     ("地区\nregion", 14),
@@ -79,7 +107,7 @@ def write_template(kind: str, path: Path, **context: Any) -> Path:
     """Path of the workbook written.
 
     Args:
-        kind: "region-indicator", "assessment", "delphi" or "ahp".
+        kind: "region-indicator", "assessment", "delphi", "ahp", "projects", "companies" or "holdings".
         path: where to write; the folder is made, an existing file is replaced.
         **context: arguments of the kind's writer, `write_region_indicator`, `write_assessment` …
 
@@ -89,7 +117,10 @@ def write_template(kind: str, path: Path, **context: Any) -> Path:
     writers: dict[str, Callable[..., None]] = {
         "ahp": write_ahp,
         "assessment": write_assessment,
+        "companies": write_companies,
         "delphi": write_delphi,
+        "holdings": write_holdings,
+        "projects": write_projects,
         "region-indicator": write_region_indicator,
     }
     if kind not in writers:
@@ -323,6 +354,83 @@ def write_ahp(
         sheet.set_column(0, len(heads), 24)
         sheet.freeze_panes(5, 1)
     _help(book, AHP_HELP)
+
+
+def write_projects(book: Workbook, *, year: int, kinds: Sequence[str], regions: pl.DataFrame) -> None:
+    """Nothing; adds a list of key projects to fill in, kinds and cities to choose from lists on the help sheet.
+
+    Args:
+        book: the open workbook.
+        year: year of the list, printed in the title as «(2020年)».
+        kinds: names of the kinds of projects.
+        regions: `name_zh` of the cities.
+    """
+    _need(regions, ["name_zh"], "regions")
+    formats = _formats(book)
+    sheet = book.add_worksheet(str(year))
+    sheet.write_string(0, 0, f"重点项目清单({year}年)", formats["title"])
+    sheet.write_row(1, 0, [label for label, _ in PROJECT_HEADER], formats["header"])
+    for column, (_, width) in enumerate(PROJECT_HEADER):
+        sheet.set_column(column, column, width)
+    sheet.set_row(1, 32)
+    sheet.freeze_panes(2, 4)
+    _help(book, PROJECT_HELP)
+    _choose(book, sheet, [(2, "城市 cities", regions["name_zh"].to_list()), (4, "项目类别 kinds", list(kinds))])
+
+
+def write_companies(book: Workbook, *, year: int, regions: pl.DataFrame) -> None:
+    """Nothing; adds a register of companies to fill in, cities and kinds of roots to choose from lists.
+
+    Args:
+        book: the open workbook.
+        year: data year, printed in the title as «(2020年末)».
+        regions: `name_zh` of the cities.
+    """
+    _need(regions, ["name_zh"], "regions")
+    sheet = _register(book, year, f"企业名录({year}年末)", registry_forms.COMPANY_HEADER)
+    _help(book, registry_forms.COMPANY_HELP)
+    kinds = (6, "根企业类别 kinds of roots", list(registry_forms.MARKS))
+    _choose(book, sheet, [(3, "城市 cities", regions["name_zh"].to_list()), kinds])
+
+
+def write_holdings(book: Workbook, *, year: int) -> None:
+    """Nothing; adds a register of holdings to fill in.
+
+    Args:
+        book: the open workbook.
+        year: data year, printed in the title as «(2020年末)».
+    """
+    sheet = _register(book, year, f"持股明细({year}年末)", registry_forms.HOLDING_HEADER)
+    share = {"validate": "decimal", "criteria": "between", "minimum": 0, "maximum": 100}
+    share |= {"error_title": "0–100", "error_message": "请填 0 至 100 之间的百分数。Per cent, from 0 to 100."}
+    sheet.data_validation(2, 4, 1 + LIST_ROWS, 4, share)
+    _help(book, registry_forms.HOLDING_HELP)
+
+
+def _register(book: Workbook, year: int, title: str, header: Sequence[tuple[str, int]]) -> Any:
+    """A sheet with title and header and nothing below."""
+    formats = _formats(book)
+    sheet = book.add_worksheet(str(year))
+    sheet.write_string(0, 0, title, formats["title"])
+    sheet.write_row(1, 0, [label for label, _ in header], formats["header"])
+    for column, (_, width) in enumerate(header):
+        sheet.set_column(column, column, width)
+    sheet.set_row(1, 32)
+    sheet.freeze_panes(2, 2)
+    return sheet
+
+
+def _choose(book: Workbook, sheet: Any, lists: Sequence[tuple[int, str, Sequence[str]]]) -> None:
+    """Lists to choose from for some columns, printed on the help sheet from column D on: column, head, choices."""
+    help_sheet, header = book.get_worksheet_by_name(HELP_SHEET), _formats(book)["header"]
+    for at, (column, head, choices) in enumerate(lists, start=3):
+        letter = "ABCDEFGH"[at]
+        source = f"='{HELP_SHEET}'!${letter}$2:${letter}${1 + max(1, len(choices))}"
+        said = {"validate": "list", "source": source, "error_type": "warning"}
+        said |= {"error_title": "下拉表 list", "error_message": "不在下拉表中。Not in the list."}
+        sheet.data_validation(2, column, 1 + LIST_ROWS, column, said)
+        help_sheet.write_string(0, at, head, header)
+        help_sheet.write_column(1, at, choices)
 
 
 def _need(frame: pl.DataFrame, columns: Sequence[str], what: str) -> None:

@@ -83,6 +83,8 @@ def test_every_cell_named_holds_the_text_and_the_value(finished: Home, shanghai)
     files, seen = set(), 0
     for observation in sources_of(shanghai):
         source = observation["source"]
+        if "document" in source:  # read in test_policy_leaves.py
+            continue
         assert text_in_file(finished, source) == source["raw_text"]
         number = float(re.sub(r"[ ,\u3000\xa0]", "", source["raw_text"]))
         factor = units[unit_key(source["unit"])].factor if source["unit"] else 1.0

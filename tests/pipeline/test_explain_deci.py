@@ -39,7 +39,6 @@ TABLE_LEAVES = {
     "industry_digital_input_share": "index/digital_input_share",
     "services_digital_input_share": "index/digital_input_share",
     "ict_interprovincial_trade_share": "index/digital_input_share",
-    "typical_enterprise_count": "mart/company_presence",
 }
 
 
@@ -111,6 +110,7 @@ def test_random_leaves_follow_from_the_cells_of_the_received_files(finished: Hom
     units = load_units(finished.reference / "units.csv")
     terms = finished.read("core/indicator_terms").filter(index_id="deci")
     held = finished.read("index/deci_normalised").filter(pl.col("score").is_not_null()).sort(pl.all())
+    held = held.join(terms, on="indicator_id", how="semi", maintain_order="left")
     rows = held.filter(pl.col("status").is_in(["reported", "corrected"])).to_dicts()
     scored = held.filter(pl.col("status") == "expert").to_dicts()
     draw = random.Random(2021)
@@ -174,7 +174,7 @@ def test_a_leaf_whose_table_is_not_in_the_lake_says_which(beijing):
     assert missing.keys() == TABLE_LEAVES.keys()
     for node, table in TABLE_LEAVES.items():
         assert missing[node]["reason"] == f"missing: {table} is not in the lake"
-        assert missing[node]["indicator"]["derivation"].startswith(("100 × " if table[0] == "i" else "") + table)
+        assert missing[node]["indicator"]["derivation"].startswith(f"100 × {table}")
         assert missing[node]["observations"] == []
         assert missing[node]["weight_from"]["prior"]
 
@@ -249,7 +249,7 @@ def test_the_text_shows_standing_weights_experts_and_cells_in_both_languages(fin
     assert "数字创新要素 Digital innovation factors: " in text
     assert re.search(r"weight 权重 0\.\d+ ahp; entropy 0\.\d+", text)
     assert "ln(1 + 0.1 × gov_website_visitors / resident_population)" in text
-    assert "(missing: mart/company_presence is not in the lake)" in text
+    assert "(missing: index/digital_input_share is not in the lake)" in text
     page = tmp_path / "deci.html"
     assert finished.invoke("explain", *BEIJING, "--html", str(page)).exit_code == 0
     html = page.read_text("utf-8")
@@ -345,7 +345,7 @@ MINI_LEAF = """\
 MINI_LEAVES = (
     ("mart", 0.4, "mart/city_indicators", "{indicator_id: rd_intensity}"),
     ("cell", 0.4, "core/observation_vintages", "{variable: broadband_speed}"),
-    ("none", 0.2, "core/holdings", "{}"),
+    ("none", 0.2, "core/nothing", "{}"),
 )
 
 
@@ -378,7 +378,7 @@ def test_a_leaf_read_from_another_table_ends_below_its_row(mini: OwnHome):
     document = explained(mini, "mini", "北京", "2020")
     assert document["sum_of_contributions"] == pytest.approx(document["value"], abs=1e-9)
     mart, cell, none = leaves_of(document)
-    assert none["reason"] == "missing: core/holdings is not in the lake"
+    assert none["reason"] == "missing: core/nothing is not in the lake"
     row, *below = mart["observations"]
     assert (row["variable"], row["row"]) == ("mart/city_indicators.value", "110000|2020|rd_intensity")
     assert row["value"] * 10 == pytest.approx(mart["indicator"]["value"])

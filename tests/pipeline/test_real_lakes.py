@@ -1,5 +1,6 @@
 """Real files on a fresh lake: with GDP alone the published figures come out; every page of the yearbooks is read."""
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -191,7 +192,7 @@ def test_real_files_do_not_join_synthetic_ones_unless_told_to(
     page = next((real_data / "nbs-rd-bulletin" / "02-xls").glob("raw-2019.xlsx"))
     into_demo = synthetic.invoke("ingest", str(page))
     assert into_demo.exit_code == 1
-    assert "holds 35 synthetic files" in into_demo.stderr
+    assert re.search(r"holds \d+ synthetic files", into_demo.stderr)
     assert "these are real" in into_demo.stderr
     assert len(list(synthetic.lake.blobs().glob("[0-9a-f]*"))) == len(list(finished.lake.blobs().glob("[0-9a-f]*")))
     assert synthetic.invoke("ingest", str(page), "--allow-mixed").exit_code == 0

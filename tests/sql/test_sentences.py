@@ -133,6 +133,22 @@ def test_a_matrix_that_is_not_reciprocal_is_found():
     ]
 
 
+# -- controlled_companies_are_conserved --------------------------------------------------------------------------------
+def counted(in_cities: int, year: int = 2020) -> list[dict[str, object]]:
+    told = {"status": "reported", "companies_with_roots": 0}
+    return [{"region_code": code, "year": year, "companies": in_cities - 1 if code == "310000" else 1} | told
+            for code in ("310000", "110000")]  # fmt: skip
+
+
+def test_companies_in_cities_overseas_and_unlocated_add_up():
+    total = {"year": 2020, "companies": 10, "in_cities": 7, "overseas": 2, "unlocated": 1, "shared": 0, "roots": 1}
+    name = "controlled_companies_are_conserved"
+    assert breaking(name, mart__company_totals=[total], mart__company_presence=counted(7)).is_empty()
+    lost = breaking(name, mart__company_totals=[total], mart__company_presence=counted(6))
+    assert lost.select("year", "companies", "in_cities").rows() == [(2020, 10, 6)]
+    assert breaking(name, mart__company_totals=[total], mart__company_presence=counted(6, 2019)).is_empty()
+
+
 # -- the declarations --------------------------------------------------------------------------------------------------
 def test_every_sentence_is_broken_by_a_test():
     """A new sentence needs rows that break it."""

@@ -208,8 +208,9 @@ DUCKDB_TYPES = {
     pl.String(): {"VARCHAR"},
     pl.Float64(): {"DOUBLE"},
     pl.Int32(): {"INTEGER", "BIGINT"},  # rank() and count() are BIGINT; the contract narrows them
-    pl.Int64(): {"BIGINT"},
+    pl.Int64(): {"BIGINT", "HUGEINT"},  # and sum() of counts is HUGEINT
     pl.Boolean(): {"BOOLEAN"},
+    pl.Date(): {"DATE"},
 }
 
 

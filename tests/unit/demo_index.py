@@ -34,10 +34,18 @@ def indicators(framework: Framework, values: pl.DataFrame) -> pl.DataFrame:
 
 
 def computed(
-    framework: Framework, values: pl.DataFrame, listed: pl.DataFrame, expert_weights: pl.DataFrame | None = None
+    framework: Framework,
+    values: pl.DataFrame,
+    listed: pl.DataFrame,
+    expert_weights: pl.DataFrame | None = None,
+    tables: dict[str, pl.DataFrame] | None = None,
 ) -> dict[str, Any]:
-    """The tables of an index by name, for the listed cities; weights as a table with its notes."""
-    inputs = leaves.inputs(framework, indicators(framework, values), listed).frame
+    """The tables of an index by name, for the listed cities; weights as a table with its notes.
+
+    `tables` are those that leaves are read from, with key region_code, year.
+    """
+    grains = dict.fromkeys(tables or {}, ("region_code", "year"))
+    inputs = leaves.inputs(framework, indicators(framework, values), listed, tables, grains).frame
     limits = thresholds.thresholds(framework, inputs).frame
     normalised = leaves.normalised(framework, inputs, limits).frame
     base = normalised.filter(year=framework.base_year)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from dei_pipeline.demo import deci_pages
+from dei_pipeline.demo import deci_pages, ownership
 from dei_pipeline.demo.deci import DELPHI_EXPERTS, DISAGREEMENT, PEERLESS, Deci, build, listed
 from dei_pipeline.demo.model import REFERENCE, Demo
 from dei_pipeline.demo.model import build as build_demo
@@ -79,7 +79,16 @@ def index_of(deci: Deci, demo: Demo) -> dict[str, Any]:
         edition=pl.lit(framework.edition), parent_id=pl.lit("deci"), expert_id=pl.lit("pooled")
     )
     values = pl.concat([demo.values.select(deci.values.columns), deci.values, expert_scores(deci)])
-    return computed(framework, values, deci.cities, experts) | {
+    registers = ownership.build(demo)
+    cities = deci.cities.select("region_code", companies=pl.lit(0))
+    counts = [
+        pl.concat([cities, registers.subsidiaries(year).select("region_code", companies=pl.lit(1)).drop_nulls()])
+        .group_by("region_code")
+        .agg(pl.col("companies").sum(), year=pl.lit(year), status=pl.lit("reported"))
+        for year in demo.years
+    ]
+    tables = {"mart/company_presence": pl.concat(counts)}
+    return computed(framework, values, deci.cities, experts, tables) | {
         "names": deci.cities.select("region_code", "short_name_zh")
     }
 
@@ -224,10 +233,10 @@ def test_leaves_without_a_source_show_in_the_coverage(index):
     rows = index["scores"].filter((pl.col("year") == 2020) & (pl.col("level") < 2))
     least = dict(rows.group_by("node_id").agg(pl.col("coverage").min()).iter_rows())
     assert least["digital_integration_application"] == pytest.approx(4 / 7)
-    assert least["digital_economy_demand"] == pytest.approx(2 / 4)
+    assert least["digital_economy_demand"] == pytest.approx(3 / 4)
     assert least["digital_innovation_factors"] == 1.0
     assert 0.8 < least["deci"] < 0.9
-    assert len(index["weights"].notes["prior_weight"]) == 5
+    assert len(index["weights"].notes["prior_weight"]) == 4
 
 
 def test_no_threshold_rests_on_a_treated_point_and_each_is_set_by_the_city_meant(index):

@@ -91,7 +91,7 @@ def test_help_sheet_is_bilingual(tmp_path):
 
 
 def test_wrong_kind_and_context(tmp_path):
-    with pytest.raises(DeiError, match="ahp, assessment, delphi, region-indicator"):
+    with pytest.raises(DeiError, match="ahp, assessment, companies, delphi, holdings, projects, region-indicator"):
         write_template("delfi", tmp_path / "a.xlsx")
     with pytest.raises(DeiError, match="rubric lacks points"):
         write_template("assessment", tmp_path / "a.xlsx", year=2020, rubric=RUBRIC.drop("points"), regions=REGIONS)

@@ -1,0 +1,46 @@
+-- Grain: one row per class of tasks and subclass («all» for the class as a whole).
+with
+tasks as (select * from core.plan_tasks where class_id is not null),
+
+totals as (select count(*) as tasks from tasks),
+
+classes as (
+    select
+        tasks.class_id,
+        count(*) as tasks,
+        count(distinct tasks.document_id) as plans
+    from tasks
+    group by tasks.class_id
+),
+
+parts as (
+    select
+        tasks.class_id,
+        tasks.subclass_id,
+        count(*) as tasks,
+        count(distinct tasks.document_id) as plans
+    from tasks
+    where tasks.subclass_id is not null
+    group by tasks.class_id, tasks.subclass_id
+),
+
+joined as (
+    select classes.class_id, 'all' as subclass_id, classes.tasks, classes.plans from classes
+    union all
+    select parts.class_id, parts.subclass_id, parts.tasks, parts.plans from parts
+),
+
+final as (
+    select
+        joined.class_id,
+        joined.subclass_id,
+        joined.tasks,
+        joined.plans,
+        100.0 * joined.tasks / totals.tasks as share_of_all,
+        100.0 * joined.tasks / classes.tasks as share_of_class
+    from joined
+    inner join classes on joined.class_id = classes.class_id
+    inner join totals on totals.tasks > 0
+)
+
+select * from final

@@ -1,0 +1,354 @@
+"""Pages of text in a document file, whatever the file really is: plain text, HTML, PDF or DOCX, told by its bytes.
+
+Nothing in a file is run, followed or fetched: no scripts, links, macros, external or internal XML entities.
+"""
+
+import io
+import re
+import time
+import zipfile
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from dei_pipeline.errors import SourceError
+from dei_pipeline.sources.decode_text import decoded_text
+from dei_pipeline.sources.document_text import Part
+
+TEXT_SHEET, HEAD_SHEET = "text", "head"
+READ = "give the text as .txt, .html, .pdf, .docx, or in a column «full_text» of a .csv"
+MOST_UNREADABLE = 0.01  # share of characters that could not be decoded
+LEAST_COMMON = (
+    0.6  # share of the everyday characters (GB 2312 level 1) among all Chinese ones; a wrong encoding has fewer
+)
+_ZIP, _PDF, _OLE = b"PK\x03\x04", b"%PDF", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body|meta|style|div|table|p|title)\b", re.I)
+_TAG = re.compile(
+    rb"<(/?)(div|span|table|tbody|tr|td|ul|ol|section|article|blockquote|b|i|em|strong|font|center)\b", re.I
+)
+_DROPPED = ["script", "style", "noscript", "template", "noframes", "iframe", "object", "svg", "xml"]
+_BLOCKS = (
+    "p,div,li,ul,ol,dl,dt,dd,h1,h2,h3,h4,h5,h6,section,article,header,footer,nav,aside,pre,center,blockquote,form,"
+    "table,tr"
+)
+_MENUS = "nav,header,footer,aside,form,select,button,[role=navigation]"
+_BREAK, _CELL, _MENU, _MENU_END, _LINK, _LINK_END = "\x1d", "\x1e", "\x0e", "\x0f", "\x10", "\x11"
+_METAS = {
+    "articletitle": "title", "title": "title", "pubdate": "published", "publishdate": "published",
+    "contentsource": "issuer",
+}  # fmt: skip
+MOSTLY_LINK = 0.8
+_WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+
+
+@dataclass(frozen=True)
+class DocumentLimits:
+    """How much a document file may hold before it is refused.
+
+    Attributes:
+        max_bytes: size of the file.
+        max_pages: pages of a PDF.
+        max_characters: characters of its text.
+        max_unpacked: unpacked bytes of all members of a DOCX.
+        max_members: members of a DOCX.
+        max_ratio: unpacked to packed bytes of one member above 1 MB (zip bomb).
+        max_depth: HTML elements inside one another.
+        max_seconds: time for reading one file; looked at after each page.
+        max_rows: documents in a table.
+    """
+
+    max_bytes: int = 64 * 2**20
+    max_pages: int = 2_000
+    max_characters: int = 5_000_000
+    max_unpacked: int = 256 * 2**20
+    max_members: int = 5_000
+    max_ratio: int = 200
+    max_depth: int = 1_000
+    max_seconds: float = 60.0
+    max_rows: int = 50_000
+
+
+LIMITS = DocumentLimits()
+
+
+@dataclass(frozen=True)
+class Said:
+    """What stands beside the text about a document: a field as `title`, its text, and `<sheet>!<cell>`."""
+
+    field: str
+    text: str
+    place: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """One document of a file.
+
+    Attributes:
+        number: row of a table; empty where the file is the document.
+        parts: its pages; none for a row of a list.
+        said: what stands beside the text.
+        wrapped: whether lines may end where the page does.
+    """
+
+    number: str
+    parts: tuple[Part, ...]
+    said: tuple[Said, ...] = ()
+    wrapped: bool = False
+
+
+def refuse(name: str, reason: str, fix: str = READ) -> NoReturn:
+    """Raises a `SourceError` that names the file, the reason and the fix."""
+    raise SourceError(f"{name}: {reason}", fix)
+
+
+def check(name: str, limit: str, found: float, limits: DocumentLimits) -> None:
+    """Raises when `found` is above the limit of that name."""
+    allowed = getattr(limits, limit)
+    if found > allowed:
+        refuse(name, f"{limit} is {allowed:,}, the file has {found:,.0f}", "give the part that holds the document")
+
+
+def decode_document(content: bytes, name: str, limits: DocumentLimits = LIMITS) -> tuple[str, Source]:
+    """Format (pdf, docx, html, text) and pages of a file that is one document.
+
+    Args:
+        content: the bytes of the file.
+        name: its name, for messages only.
+        limits: what is refused as too large.
+
+    Raises:
+        SourceError: the file is no document, is damaged, locked, breaks a limit, or holds no text.
+    """
+    try:
+        check(name, "max_bytes", len(content), limits)
+        format, source = _decode(content, name, limits)
+    except (SourceError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # libraries written in Rust or C raise what they like
+        what = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+        raise SourceError(f"{name}: damaged or unusual file ({what})", "fetch it again, or save it as .txt") from error
+    check(name, "max_characters", sum(len(part.text) for part in source.parts), limits)
+    if not any(part.text.strip() for part in source.parts):
+        why = "its pages hold no text: a scan" if format == "pdf" else "it holds no text"
+        refuse(name, why, "recognise the text (OCR) and give it as .txt" if format == "pdf" else "fetch it again")
+    return format, source
+
+
+def _decode(content: bytes, name: str, limits: DocumentLimits) -> tuple[str, Source]:
+    if content[:1024].lstrip(b"\x00 \t\r\n\xef\xbb\xbf").startswith(_PDF):
+        return "pdf", Source("", _pdf(content, name, limits), wrapped=True)
+    if content.startswith(_ZIP):
+        return "docx", Source("", (Part(TEXT_SHEET, _docx(content, name, limits)),))
+    if content.startswith(_OLE):
+        refuse(name, "a Word 97 document, or an encrypted one", "save it as .docx without a password")
+    if content.startswith(b"{\\rtf"):
+        refuse(name, "an RTF document", "save it as .docx")
+    if content[:2] not in (b"\xff\xfe", b"\xfe\xff") and b"\x00" in content[:65536]:
+        refuse(name, "a binary file of a kind that is not read")
+    if looks_like_html(content):
+        return "html", _html(content, name, limits)
+    return "text", Source("", _pages(plain_text(content, name)), wrapped=True)
+
+
+def looks_like_html(content: bytes) -> bool:
+    """Whether the bytes are a page of HTML, whatever the file is called."""
+    start = content[:4096].replace(b"\x00", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+    return start.startswith(b"<") and bool(_HTML.search(start))
+
+
+def plain_text(content: bytes, name: str) -> str:
+    """The text of bytes in UTF-8 (with or without BOM), UTF-16 with BOM or GB 18030.
+
+    Raises:
+        SourceError: too many places are unreadable, or it reads as none of these.
+    """
+    text, encoding, bad = decoded_text(content, name, None, lenient=True)
+    if bad > MOST_UNREADABLE * len(text):
+        refuse(name, f"{bad} characters can be read neither as UTF-8 nor as GB 18030", "save it as UTF-8")
+    han = "".join(re.findall(r"[\u3400-\u9fff\ue000-\uf8ff]", text)) if encoding in ("gb18030", "utf-16") else ""
+    everyday = sum(0xB0 <= lead <= 0xD7 for lead in han.encode("gb2312", "ignore")[::2])
+    if everyday < LEAST_COMMON * len(han):
+        refuse(name, "neither UTF-8 nor GB 18030: its characters make no everyday Chinese", "save it as UTF-8")
+    return text.removeprefix("\ufeff")
+
+
+def _pages(text: str) -> tuple[Part, ...]:
+    """Pages of a text that form feeds divide, else one part."""
+    pages = re.findall(r"[^\x0c]*\x0c|[^\x0c]+$", text) if "\x0c" in text else []
+    if len(pages) < 2:
+        return (Part(TEXT_SHEET, text),)
+    return tuple(Part(f"p{number}", page) for number, page in enumerate(pages, start=1))
+
+
+# -- PDF ---------------------------------------------------------------------------------------------------------------
+def _pdf(content: bytes, name: str, limits: DocumentLimits) -> tuple[Part, ...]:
+    import pypdfium2
+
+    deadline = time.monotonic() + limits.max_seconds
+    try:
+        document = pypdfium2.PdfDocument(content)
+    except pypdfium2.PdfiumError as error:
+        locked = "password" in str(error).lower()
+        refuse(
+            name, "the PDF is locked" if locked else f"the PDF is damaged ({error})", "fetch it again without a lock"
+        )
+    try:
+        check(name, "max_pages", len(document), limits)
+        parts, characters = [], 0
+        for number in range(len(document)):
+            page = document[number]
+            sheet = page.get_textpage()
+            text = sheet.get_text_range() + "\n"
+            sheet.close()
+            page.close()
+            characters += len(text)
+            check(name, "max_characters", characters, limits)
+            if time.monotonic() > deadline:
+                refuse(
+                    name, f"reading took more than {limits.max_seconds:g} s, to page {number + 1} of {len(document)}"
+                )
+            parts.append(Part(f"p{number + 1}", text))
+        return tuple(parts)
+    finally:
+        document.close()
+
+
+# -- DOCX --------------------------------------------------------------------------------------------------------------
+def is_docx(content: bytes) -> bool:
+    """Whether the bytes are a Word document (a zip that holds word/document.xml)."""
+    if not content.startswith(_ZIP):
+        return False
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return "word/document.xml" in archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError):
+        return False
+
+
+def _docx(content: bytes, name: str, limits: DocumentLimits) -> str:
+    """Text of a Word document, one line a paragraph, cells of tables included; what was struck out left out."""
+    _check_members(content, name, limits)
+    import docx
+
+    body = docx.Document(io.BytesIO(content)).element.body
+    lines: list[str] = []
+    characters = 0
+    for paragraph in body.iter(f"{_WORD}p"):
+        if any(outer.tag == _FALLBACK for outer in paragraph.iterancestors()):
+            continue
+        line = "".join(_paragraph(paragraph))
+        characters += len(line)
+        check(name, "max_characters", characters, limits)
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _paragraph(node: Any) -> list[str]:
+    """The characters of a paragraph; those of paragraphs inside it (text boxes) stand for themselves."""
+    found = []
+    for child in node:
+        if child.tag in (f"{_WORD}p", f"{_WORD}del", f"{_WORD}moveFrom", _FALLBACK):
+            continue
+        if child.tag == f"{_WORD}t":
+            found.append(child.text or "")
+        elif child.tag == f"{_WORD}tab":
+            found.append("\t")
+        elif child.tag in (f"{_WORD}br", f"{_WORD}cr"):
+            found.append("\n")
+        else:
+            found += _paragraph(child)
+    return found
+
+
+def _check_members(content: bytes, name: str, limits: DocumentLimits) -> None:
+    """Refuses zip bombs by what really unpacks, and documents with DTDs or entities."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(content))
+    except zipfile.BadZipFile as error:
+        refuse(name, f"the file is a damaged zip archive ({error})", "fetch it again")
+    with archive:
+        members = archive.infolist()
+        check(name, "max_members", len(members), limits)
+        if "word/document.xml" not in archive.namelist():
+            refuse(name, "a zip archive that holds no Word document", "unpack it and give the files inside")
+        total = 0
+        for member in members:
+            size, said = 0, member.file_size
+            if member.flag_bits & 1:
+                refuse(name, "the document is locked with a password", "save it without one")
+            if said > 2**20:
+                check(name, "max_ratio", said / max(member.compress_size, 1), limits)
+            check(name, "max_unpacked", total + said, limits)
+            with archive.open(member) as stream:
+                tail = b""
+                while block := stream.read(2**20):
+                    size += len(block)
+                    check(name, "max_unpacked", total + size, limits)
+                    if member.filename.endswith((".xml", ".rels")) and re.search(
+                        rb"<!(?:DOCTYPE|ENTITY)", tail + block
+                    ):
+                        refuse(name, f"its part {member.filename} defines XML entities", "save it again in Word")
+                    tail = block[-16:]
+            total += size
+
+
+# -- HTML --------------------------------------------------------------------------------------------------------------
+def _html(content: bytes, name: str, limits: DocumentLimits) -> Source:
+    """The text of a page with what its markup calls menus and links, and what its head says of it."""
+    from selectolax.lexbor import LexborHTMLParser
+
+    depth = deepest = 0
+    for tag in _TAG.finditer(content):
+        depth = max(0, depth + (-1 if tag[1] else 1))
+        deepest = max(deepest, depth)
+    check(name, "max_depth", deepest, limits)
+    meta = re.search(rb"<meta[^>]*?charset\s*=\s*[\"']?\s*([\w-]+)", content[:8192], re.I)
+    text, _, bad = decoded_text(content, name, meta.group(1).decode() if meta else None, lenient=True)
+    if bad > MOST_UNREADABLE * len(text):
+        refuse(name, f"{bad} characters cannot be read in the encoding that the page states", "save it as UTF-8")
+    tree = LexborHTMLParser(re.sub(r"[\x0e-\x11\x1d\x1e]", "", text))
+    said = [Said("title", node.text().strip(), f"{HEAD_SHEET}!title") for node in tree.css("head > title")[:1]]
+    for node in tree.css("meta[name][content]"):
+        field = _METAS.get((node.attributes.get("name") or "").lower())
+        if field:
+            place = f"{HEAD_SHEET}!{node.attributes['name']}"
+            said.insert(0, Said(field, (node.attributes.get("content") or "").strip(), place))
+    tree.strip_tags(_DROPPED)
+    for node in tree.css("br"):
+        node.replace_with(_BREAK)
+    for selector, before, after in ((_BLOCKS, _BREAK, _BREAK), ("td,th", "", _CELL), ("a", _LINK, _LINK_END)):
+        for node in tree.css(selector):
+            node.insert_before(before)
+            node.insert_after(after)
+    for node in tree.css(_MENUS):
+        node.insert_before(_MENU)
+        node.insert_after(_MENU_END)
+    plain, aside = _marked(tree.body.text() if tree.body else "")
+    first = {one.field: one for one in reversed(said) if one.text}
+    return Source("", (Part(TEXT_SHEET, plain, aside=aside),), tuple(first.values()))
+
+
+def _marked(text: str) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """The text without marks, white space squeezed, and the lines that lie in menus or are nearly all links."""
+    squeezed = re.sub(r"[ \t\r\n\f]+", " ", text)
+    lines, aside = [], []
+    length = menus = links = 0
+    for piece in squeezed.split(_BREAK):
+        inner, linked, in_menu = [], 0, menus > 0
+        for bit in re.split(f"([{_MENU}{_MENU_END}{_LINK}{_LINK_END}])", piece):
+            menus += (bit == _MENU) - (bit == _MENU_END)
+            links += (bit == _LINK) - (bit == _LINK_END)
+            if bit in (_MENU, _MENU_END, _LINK, _LINK_END):
+                continue
+            in_menu = in_menu or (menus > 0 and bool(bit.strip()))
+            linked += len(bit.strip()) if links > 0 else 0
+            inner.append(bit)
+        line = "".join(inner).replace(_CELL, "\t").strip(" \t")
+        if not line:
+            continue
+        if in_menu or (linked >= MOSTLY_LINK * len(line) and "。" not in line):
+            aside.append((length, length + len(line)))
+        lines.append(line)
+        length += len(line) + 1
+    return "\n".join(lines), tuple(aside)

@@ -1,0 +1,184 @@
+"""Registers from the template to the count of companies in a city; what is off is set aside; the demo's 10,499."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from dei_pipeline.assets import all_tables
+from dei_pipeline.checks.lineage import dangling
+from dei_pipeline.explain import explain
+from dei_pipeline.explain_companies import chain_lines, company_chains
+from dei_pipeline.lake import Lake
+from dei_pipeline.render import as_text
+from dei_pipeline.settings import Settings
+from dei_pipeline.sql_models import select
+from tests.forms import filled
+from tests.lakes import demo_lake
+from tests.pipeline.homes import Home, put
+
+CODE, OTHER = "91110000802100433B", "914403001922038216"
+CORE = ("staging/page_cells", "core/companies", "core/holdings", "core/controlled_companies", "core/ownership_cycles")
+COMPANIES = (
+    (CODE, "根股份有限公司", None, "北京市", None, None, "数字产业化 digital_industrialisation"),
+    (OTHER, "甲有限公司", "甲", "深圳市", None, "软件", None),
+    (None, "乙有限公司", None, "上海市", None, None, None),
+    (None, "C LTD", None, None, "开曼群岛", None, None),
+)
+HOLDINGS = (
+    ("根股份有限公司", CODE, "甲有限公司", OTHER, 60.0, None),
+    ("甲", None, "乙有限公司", None, "55%", None),
+    ("乙有限责任公司", None, "C Limited", None, 100, None),
+    ("C LTD", None, "甲有限公司", None, 5, None),
+    ("甲", None, "未登记有限公司", None, 75, None),
+    ("张三", None, "乙有限公司", None, "大部分", None),
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """An empty lake."""
+    return Home(tmp_path / "lake")
+
+
+def form(home: Home, folder: Path, kind: str, rows: tuple[tuple[object, ...], ...]) -> bytes:
+    """A template with its rows filled in."""
+    path = folder / f"{kind}.xlsx"
+    result = home.invoke("template", kind, "--index", "deci", "--year", "2020", "--out", str(path))
+    assert result.exit_code == 0, result.output
+    cells = {
+        (0, f"{letter}{at}"): value
+        for at, row in enumerate(rows, start=3)
+        for letter, value in zip("ABCDEFG", row, strict=False)
+        if value is not None
+    }
+    return filled(path, cells)
+
+
+def test_forms_become_controlled_companies(home: Home, tmp_path: Path):
+    given = tmp_path / "given"
+    put(given, "companies.xlsx", form(home, tmp_path, "companies", COMPANIES))
+    put(given, "holdings.xlsx", form(home, tmp_path, "holdings", HOLDINGS))
+    listed = home.invoke("ingest", str(given))
+    assert "companies.xlsx  companies" in listed.stdout
+    assert "holdings.xlsx  holdings" in listed.stdout
+    report = home.run(*CORE)
+    assert report.errors == []
+
+    # every cell has a role; what cannot be read is set aside with place and fix
+    forms = pl.col("sheet") != "csv"
+    assert home.read("staging/page_cells").filter(forms).height == home.read("raw/cells").filter(forms).height
+    (aside,) = home.aside("staging/page_cells").to_dicts()
+    assert (aside["reason"], aside["cell"], aside["raw_text"]) == ("the share is no number", "E8", "大部分")
+
+    located = dict(home.read("core/companies").select("name", "location").iter_rows())
+    assert located == {"根股份有限公司": "city", "甲有限公司": "city", "乙有限公司": "city", "C LTD": "overseas"}
+    found = home.read("core/controlled_companies").sort("step", "company_id")
+    assert found.select("root_id", "company_id", "step").rows() == [
+        (CODE, OTHER, 1), (CODE, "name:乙 有限公司", 2), (CODE, "name:未登记 有限公司", 2), (CODE, "name:C LTD", 3),
+    ]  # fmt: skip
+    loop = 1 - 0.55 * 1.0 * 0.05  # 甲 → 乙 → C → 甲
+    shares = [0.6 / loop, 0.6 * 0.55 / loop, 0.6 * 0.75 / loop, 0.6 * 0.55 / loop]
+    assert found["effective_share"].to_list() == pytest.approx(shares, rel=1e-12)
+    assert home.read("core/ownership_cycles")["members"].to_list() == [3, 3, 3]
+    specs = [spec for key, spec in home.specs().items() if home.lake.exists(key)]
+    assert dangling(home.lake, specs) == []
+
+
+def test_an_empty_form_is_no_source(home: Home, tmp_path: Path):
+    given = tmp_path / "given"
+    put(given, "holdings.xlsx", form(home, tmp_path, "holdings", ()))
+    assert home.invoke("ingest", str(given)).exit_code == 0
+    report = home.run(*CORE)
+    assert report.errors == []
+    assert "no cell can be used" in report.outcomes["staging/holding_records"]
+
+
+# -- the demo ----------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def lake() -> Lake:
+    return Lake(demo_lake().lake)
+
+
+def test_the_subsidiaries_of_the_demo_add_up_to_the_figure_of_the_report(lake: Lake):
+    (totals,) = lake.read("mart/company_totals").filter(year=2020).to_dicts()
+    assert totals["companies"] == 10_499
+    assert totals["in_cities"] + totals["overseas"] + totals["unlocated"] == 10_499
+    assert (totals["overseas"], totals["unlocated"], totals["roots"]) == (612, 287, 100)
+    presence = lake.read("mart/company_presence").filter(year=2020)
+    assert presence["companies"].sum() == totals["in_cities"]
+    assert presence["companies_with_roots"].sum() == totals["in_cities"] + 100
+    groups = lake.read("mart/root_groups").filter(year=2020)
+    assert groups.height == 100
+    assert dict(groups.group_by("kind").len().iter_rows()) == {
+        "digital_industrialisation": 40,
+        "industry_digitalisation": 60,
+    }
+    assert groups["companies"].sum() > 10_499  # three roots control others
+
+
+def test_the_company_leaf_of_the_competitive_index_is_read_from_the_counts(lake: Lake):
+    inputs = lake.read("index/deci_inputs").filter(year=2020, indicator_id="typical_enterprise_count")
+    counts = lake.read("mart/company_presence").filter(year=2020)
+    both = inputs.join(counts, on="region_code")
+    assert both.height == inputs.height == 12  # a count makes no city one that is evaluated
+    assert both["value"].to_list() == both["companies"].cast(pl.Float64).to_list()
+    assert set(inputs["status"]) == {"reported"}
+
+
+def test_a_count_names_its_companies_and_the_chain_of_holdings_with_their_cells(lake: Lake):
+    told = company_chains(lake, "310000", 2020)
+    counted = lake.read("mart/company_presence").filter(year=2020, region_code="310000")["companies"].item()
+    assert len(told["counted"]) == counted
+    assert len(told["chains"]) == 3
+    for chain in told["chains"]:
+        assert chain["company_id"] == chain["holdings"][0]["held_id"]
+        assert chain["root_id"] == chain["holdings"][-1]["holder_id"]
+        assert all(link["source"]["raw_text"] and link["source"]["synthetic"] for link in chain["holdings"])
+        direct = sum(link["share"] for link in chain["holdings"] if link["held_id"] == chain["company_id"])
+        assert direct > 0.5
+    lines = chain_lines(told)
+    assert lines[0].startswith(f"{counted} companies 家企业: ")
+    assert sum("持股明细_2020.parquet" in line or "联合持股_2020.xlsx" in line for line in lines) == sum(
+        len(chain["holdings"]) for chain in told["chains"]
+    )
+
+
+def test_explain_shows_the_companies_and_their_chains_below_the_leaf(lake: Lake):
+    document = explain(lake, "deci", "北京", 2020, "typical_enterprise_count")
+    (observation,) = document["observations"]
+    assert observation["value"] == len(observation["companies"]["counted"])
+    assert observation["source"]["file"].startswith("股权/")
+    text = as_text(document)
+    assert all(line.strip() in text for line in chain_lines(observation["companies"]))
+    json.dumps(document)
+
+
+def test_a_city_is_the_one_by_its_code_in_force_in_the_year(lake: Lake):
+    """那曲市 540600 was 那曲地区 542400 until 2017; a code without a region of the year is no city."""
+    schemas = {spec.key: spec.contract.schema for spec in all_tables(Settings())}
+    told = {"location": "city", "records": 1, "source_cell": "x"}
+    given = {
+        "core/controlled_companies": [
+            {"root_id": "r", "company_id": name, "year": year, "effective_share": 1.0, "controlled": True, "votes": 1.0}
+            for name in ("a", "b")
+            for year in (2015, 2020)
+        ],
+        "core/companies": [
+            {"company_id": "a", "name": "a", "region_code": "540600", **told},
+            {"company_id": "b", "name": "b", "region_code": "999999", **told},
+        ],
+    }
+
+    def read(key: str) -> pl.DataFrame:
+        return pl.DataFrame(given[key], schema=schemas[key]) if key in given else lake.read(key)
+
+    sql = (Settings().sql / "marts" / "located_companies.sql").read_text(encoding="utf-8")
+    found = select(sql, read).sort("company_id", "year").select("company_id", "year", "location", "region_code").rows()
+    assert found == [
+        ("a", 2015, "city", "542400"),
+        ("a", 2020, "city", "540600"),
+        ("b", 2015, "unlocated", None),
+        ("b", 2020, "unlocated", None),
+    ]
