@@ -1,6 +1,7 @@
 """Registers from the template to the count of companies in a city; what is off is set aside; the demo's 10,499."""
 
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -13,9 +14,11 @@ from dei_pipeline.explain_companies import chain_lines, company_chains
 from dei_pipeline.lake import Lake
 from dei_pipeline.render import as_text
 from dei_pipeline.settings import Settings
+from dei_pipeline.sources.decode import decode
 from dei_pipeline.sql_models import select
 from tests.forms import filled
 from tests.lakes import demo_lake
+from tests.pipeline.explained import explained, text_in_file
 from tests.pipeline.homes import Home, put
 
 CODE, OTHER = "91110000802100433B", "914403001922038216"
@@ -182,3 +185,91 @@ def test_a_city_is_the_one_by_its_code_in_force_in_the_year(lake: Lake):
         ("b", 2015, "unlocated", None),
         ("b", 2020, "unlocated", None),
     ]
+
+
+# -- the leaf, from the received files alone ---------------------------------------------------------------------------
+def opened(home: Home, start: str, year: int) -> list[dict[str, str]]:
+    """Rows by head of the received registers whose file starts so and has the year; only the manifest is a table."""
+    found = []
+    for file, sha256 in home.read("raw/manifests").select("file", "sha256").iter_rows():
+        if not re.match(rf"{start}.*_{year}\.\w+$", file):
+            continue
+        (path,) = (home.lake.blobs() / sha256).glob("content*")
+        rows: dict[int, dict[int, str]] = {}
+        for row, col, text in decode(path.read_bytes(), file).cells.select("row", "col", "text").iter_rows():
+            rows.setdefault(row, {})[col] = text
+        top = min(row for row, texts in rows.items() if {"企业名称", "被投资企业名称"} & set(texts.values()))
+        heads = rows[top]
+        below = [texts for row, texts in rows.items() if row > top and len(texts) > 2]
+        found += [{heads[col]: text for col, text in texts.items()} for texts in below]
+    assert found, start
+    return found
+
+
+def plain(name: str) -> str:
+    """The name without what the demo's lists print differently; not the code under test."""
+    return name.replace(" ", "").upper().replace("有限责任公司", "有限公司").replace("LTD.", "LIMITED")
+
+
+def names_of(source: dict[str, object]) -> str:
+    """Columns of holder and company in the two forms of the demo's lists."""
+    return "AB" if str(source["file"]).endswith(".parquet") else "AC"
+
+
+def recomputed(home: Home, year: int) -> dict[str, set[str]]:
+    """Names of the subsidiaries by city, from the cells of the received registers alone: least fixed point per root."""
+    companies = opened(home, "企业登记/", 2020)
+    city = {plain(row["企业名称"]): row.get("注册城市") for row in companies}
+    roots = {plain(row["企业名称"]) for row in companies if row.get("根企业类别")}
+    held: dict[str, list[tuple[str, float]]] = {}
+    for row in opened(home, "股权/", year):
+        share = next(text for head, text in row.items() if head.startswith("持股比例")).rstrip("%")
+        holder, company = plain(row["股东名称"]), plain(row["被投资企业名称"])
+        if re.fullmatch(r"[\d.]+", share) and holder != company:
+            held.setdefault(holder, []).append((company, float(share) / 100))
+    members: set[str] = set()
+    for root in roots:
+        votes: dict[str, float] = {}
+        inside, waiting = {root}, [root]
+        while waiting:
+            for company, share in held.get(waiting.pop(), ()):
+                votes[company] = votes.get(company, 0.0) + share
+                if votes[company] > 0.5 + 1e-9 and company not in inside:
+                    inside.add(company)
+                    waiting.append(company)
+        members |= inside
+    cities: dict[str, set[str]] = {}
+    for name in members - roots:
+        if city.get(name):
+            cities.setdefault(city[name], set()).add(name)
+    return cities
+
+
+@pytest.mark.parametrize("year", [2019, 2020])
+def test_the_company_leaf_follows_from_the_cells_of_the_received_files(finished: Home, year: int):
+    """Every city of the index: the count from the opened registers, and every link of every chain from its cell."""
+    cities = recomputed(finished, year)
+    rows = finished.read("index/deci_inputs").filter(year=year, indicator_id="typical_enterprise_count").to_dicts()
+    now = finished.read("core/regions").filter(pl.col("valid_to").is_null())
+    full = dict(now.select("region_code", "name_zh").iter_rows())
+    assert len(rows) > 10
+    links = 0
+    for row in rows:
+        mine = cities.get(full[row["region_code"]], set())
+        assert row["value"] == len(mine)
+        leaf = explained(finished, "deci", row["region_code"], str(year), "--node", "typical_enterprise_count")
+        (observation,) = leaf["observations"]
+        told = observation["companies"]
+        assert observation["value"] == leaf["indicator"]["value"] == len(mine)
+        assert {plain(company["name"]) for company in told["counted"]} == mine
+        for chain in told["chains"]:
+            for link in chain["holdings"]:
+                links += 1
+                source = link["source"]
+                text = text_in_file(finished, source)
+                assert text == source["raw_text"]
+                assert float(text.rstrip("%")) / 100 == pytest.approx(link["share"], rel=1e-12)
+                at = re.fullmatch(r"[A-Z]+(\d+)", source["cell"])[1]
+                beside = {plain(text_in_file(finished, source, f"{c}{at}")) for c in names_of(source)}
+                assert {plain(link["holder_name"]), plain(link["held_name"])} <= beside
+    assert links > 30
