@@ -33,38 +33,6 @@ LOOK_THROUGH: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Screened:
-    """Holdings that a network can be made of, and those that are set aside.
-
-    Attributes:
-        kept: holder_id, held_id, share, by pair.
-        self_holdings: holdings of companies in themselves (treasury shares): they carry no vote and no claim.
-        over_held: all holdings in companies whose shares sum to more than 1, with `total`.
-    """
-
-    kept: pl.DataFrame
-    self_holdings: pl.DataFrame
-    over_held: pl.DataFrame
-
-
-def screened(holdings: pl.DataFrame, tolerance: float = ROUNDING) -> Screened:
-    """The holdings without self-holdings and without companies whose shares sum to more than 1 + tolerance.
-
-    Of such a company it is not known which share is wrong; that it has no holders then is reported, not repaired.
-    Self-holdings are taken out before the sums are made.
-
-    Args:
-        holdings: see the module; other columns are kept.
-        tolerance: rounding of printed shares.
-    """
-    itself = holdings.filter(pl.col("holder_id") == pl.col("held_id"))
-    others = holdings.filter(pl.col("holder_id") != pl.col("held_id")).sort(PAIR)
-    totals = others.group_by("held_id").agg(total=pl.col("share").sum()).filter(pl.col("total") > 1 + tolerance)
-    over = others.join(totals, on="held_id", how="inner", maintain_order="left")
-    return Screened(others.join(totals, on="held_id", how="anti", maintain_order="left"), itself.sort(PAIR), over)
-
-
-@dataclass(frozen=True)
 class Network:
     """Holdings as a sparse matrix.
 
@@ -134,7 +102,7 @@ def network(holdings: pl.DataFrame | Network) -> Network:
     if total.max() > 1 + ROUNDING:
         most = int(total.argmax())
         raise MethodError(
-            f"the shares of {ids[most]} sum to {total[most]:.6g}", "set them aside (`screened`), or correct them"
+            f"the shares of {ids[most]} sum to {total[most]:.6g}", "correct them, or leave out the holdings in it"
         )
     share = share / np.maximum(total, 1.0)[target]
     shares = csr_array((share, (source, target)), shape=(ids.len(), ids.len()))

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from dei_pipeline.methods.companies import credit_code
+from dei_pipeline.methods.ownership import ROUNDING
 from dei_pipeline.sources.body import PAGE_CELL_SCHEMA
 from dei_pipeline.sources.expert_sheets import HELP_TITLE, MEND, PERCENT, page_row, role_cells
 from dei_pipeline.sources.labels import clean, number_expr, region_label_expr, year_in_name, year_in_title
@@ -21,34 +22,34 @@ from dei_pipeline.sources.registry_heads import COMPANIES, HOLDINGS, Header, fin
 from dei_pipeline.sources.workbook import PAGE_SCHEMA, Reading
 
 KINDS = {COMPANIES: "companies", HOLDINGS: "holdings"}  # what `dei ingest` and `dei template` call them
-ROUNDING = 1e-6  # by which the shares of a company may sum to more than 1
 TOTAL = r"^(?:合计|总计|小计|共计|total|sum)$"
 DATE = r"^'?((?:19|20)\d{2})\s*[-/.年]?\s*(\d{1,2})?\s*[-/.月]?\s*(\d{1,2})?\s*日?(?:[T ][\d:.]+)?$"
+CREDIT_CODE = r"(?i)^[\s\-_']*(?:[0-9A-Z][\s\-_']*){18}$"  # what is meant as one
 CITY_IN_ADDRESS = r"^(?:\p{Han}{2,7}?(?:省|自治区))?(\p{Han}{2,8}?(?:自治州|地区|市|州|盟))"
 OF_ROW: Mapping[str, Mapping[str, Mapping[str, str]]] = {  # what the cell of a column says of its row
     HOLDINGS: {
         "share": {"text": "printed", "kind": "share_kind", "number": "given", "source_cell": "share_cell"},
         "holder": {"text": "holder_label", "source_cell": "holder_cell", "row_span": "holder_span"},
         "held": {"text": "held_label", "source_cell": "held_cell", "row_span": "held_span"},
-        "holder_code": {"text": "holder_code", "row_span": "holder_code_span"},
-        "held_code": {"text": "held_code", "row_span": "held_code_span"},
+        "holder_code": {"text": "holder_code", "source_cell": "holder_code_cell", "row_span": "holder_code_span"},
+        "held_code": {"text": "held_code", "source_cell": "held_code_cell", "row_span": "held_code_span"},
         "date": {"text": "date_text", "source_cell": "date_cell"},
         "year": {"text": "year_text", "source_cell": "year_cell"},
     },
     COMPANIES: {
         "name": {"text": "name", "source_cell": "name_cell"},
-        "alias": {"text": "also_named"},
+        "alias": {"text": "also_named", "source_cell": "alias_cell"},
         "credit_code": {"text": "code_text", "source_cell": "credit_code_cell"},
-        "code": {"text": "own_code"},
+        "code": {"text": "own_code", "source_cell": "code_cell"},
         "region": {"text": "region_text", "source_cell": "region_cell"},
-        "region_code": {"text": "code_hint"},
-        "province": {"text": "province_hint"},
+        "region_code": {"text": "code_hint", "source_cell": "region_code_cell"},
+        "province": {"text": "province_hint", "source_cell": "province_cell"},
         "address": {"text": "address", "source_cell": "address_cell"},
         "country": {"text": "country", "source_cell": "country_cell"},
-        "industry": {"text": "industry"},
+        "industry": {"text": "industry", "source_cell": "industry_cell"},
         "root": {"text": "root_text", "source_cell": "root_cell"},
-        "date": {"text": "date_text"},
-        "year": {"text": "year_text"},
+        "date": {"text": "date_text", "source_cell": "date_cell"},
+        "year": {"text": "year_text", "source_cell": "year_cell"},
     },
 }  # fmt: skip
 ROLES = {  # role of a cell by the role of its column
@@ -150,8 +151,8 @@ def _body(
 ) -> pl.DataFrame:
     """The cells below the header with the role of their row and what it says; `reason` and `fix` at the cell to blame.
 
-    Holdings blame the cell of the share, or the first of the row without one; companies the name, and codes and marks
-    that cannot be read blame themselves.
+    Holdings blame the cell of the share, or the first of the row without one; companies the name. Codes and marks that
+    cannot be read blame themselves.
     """
     columns = header.columns.with_columns(pl.col("col").cast(cells.schema["col"]))
     body = cells.join(columns, on="col", how="left", maintain_order="left").sort("row", "col")
@@ -214,7 +215,8 @@ def _filled(rows: pl.DataFrame, name: str, *more: str) -> pl.DataFrame:
 def _holdings(rows: pl.DataFrame, header: Header, reference: Reference) -> pl.DataFrame:
     """Rows with share (of 1), its printed value and unit, names filled from merged cells, and what is wrong."""
     for name, more in (("holder", ("holder_label", "holder_cell")), ("held", ("held_label", "held_cell")),
-                       ("holder_code", ("holder_code",)), ("held_code", ("held_code",))):  # fmt: skip
+                       ("holder_code", ("holder_code", "holder_code_cell")),
+                       ("held_code", ("held_code", "held_code_cell"))):  # fmt: skip
         rows = _filled(rows, name, *more)
     if header.named:
         rows = rows.with_columns(pl.lit(header.named[1]).alias(f"{header.named[0]}_label"))
@@ -225,6 +227,10 @@ def _holdings(rows: pl.DataFrame, header: Header, reference: Reference) -> pl.Da
         signed=((pl.col("share_kind") == "text") & pl.col("printed").str.contains(PERCENT)).fill_null(False),
         **{name: _name(pl.col(name)) for name in ("holder_label", "held_label", "holder_code", "held_code")},
     )
+    for name in ("holder_code", "held_code"):
+        wrong = pl.col(name).str.normalize("NFKC").str.contains(CREDIT_CODE) & credit_code(pl.col(name)).is_null()
+        rows = rows.with_columns(wrong.fill_null(False).alias(f"bad_{name}"))
+        rows = rows.with_columns(pl.when(~pl.col(f"bad_{name}")).then(name).alias(name))
     plain = rows.filter(~pl.col("signed") & (pl.col("r_role") == "record"))["value"].drop_nulls()
     unit = header.unit or ("percent" if (plain > 1).any() else "ratio")
     guessed = pl.lit(not header.unit and unit == "percent") & ~pl.col("signed") & (pl.col("value") <= 1)
@@ -308,23 +314,20 @@ def _judged(body: pl.DataFrame, header: Header) -> pl.DataFrame:
     here = pl.col("source_cell") == pl.col("blamed")
     reason: pl.Expr = pl.when(here).then("why")
     fix: pl.Expr = pl.when(here).then("how")
+    record, at = pl.col("r_role") == "record", pl.col("c_role")
     if header.kind == COMPANIES:
-        code = (pl.col("c_role") == "credit_code") & pl.col("bad_code")
-        mark = (pl.col("c_role") == "root") & pl.col("bad_root")
-        record = pl.col("r_role") == "record"
-        reason = (
-            pl.when(record & code).then(pl.format("«{}» is no unified social credit code: length or check character "
-                                                  "(GB 32100-2015)", "text"))
-            .when(record & mark).then(pl.format("«{}» is no kind of root enterprise", "text"))
-            .otherwise(reason)
-        )  # fmt: skip
-        fix = (
-            pl.when(record & code).then(pl.lit(f"correct it, or leave it out and the name counts: {MEND}"))
-            .when(record & mark)
-            .then(pl.lit(f"write 数字产业化 digital_industrialisation, or 产业数字化 industry_digitalisation: {MEND}"))
-            .otherwise(fix)
-        )  # fmt: skip
-    return body.with_columns(reason=reason, fix=fix)
+        code, mark = (at == "credit_code") & pl.col("bad_code"), (at == "root") & pl.col("bad_root")
+        reason = pl.when(record & mark).then(pl.format("«{}» is no kind of root enterprise", "text")).otherwise(reason)
+        kinds = "write 数字产业化 digital_industrialisation, or 产业数字化 industry_digitalisation"
+        fix = pl.when(record & mark).then(pl.lit(f"{kinds}: {MEND}")).otherwise(fix)
+    else:
+        code = pl.any_horizontal((at == name) & pl.col(f"bad_{name}") for name in ("holder_code", "held_code"))
+    wrong = pl.format("«{}» is no unified social credit code: length or check character (GB 32100-2015)", "text")
+    mend = pl.lit(f"correct it, or leave it out and the name counts: {MEND}")
+    return body.with_columns(
+        reason=pl.when(record & code).then(wrong).otherwise(reason),
+        fix=pl.when(record & code).then(mend).otherwise(fix),
+    )
 
 
 # -- roles of cells ----------------------------------------------------------------------------------------------------

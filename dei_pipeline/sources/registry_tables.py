@@ -10,9 +10,12 @@ from dei_pipeline.sources.registry import records
 from dei_pipeline.sources.registry_heads import COMPANIES, HOLDINGS
 
 BESIDE = {  # cells beside the key that say something of a row, by their role
-    COMPANIES: ("credit_code", "place", "country", "root"),
-    HOLDINGS: ("holder", "held", "date", "year"),
-}
+    COMPANIES: (
+        "alias", "credit_code", "code", "place", "region_code", "province", "country", "industry", "root", "date",
+        "year",
+    ),
+    HOLDINGS: ("holder", "held", "holder_code", "held_code", "date", "year"),
+}  # fmt: skip
 
 
 def register_records(

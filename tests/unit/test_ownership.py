@@ -15,7 +15,6 @@ from dei_pipeline.methods.ownership import (
     effective_shares,
     look_through,
     network,
-    screened,
     why,
 )
 
@@ -215,17 +214,6 @@ def test_the_reason_for_control_is_the_fewest_holdings_up_to_the_root():
 
 
 # -- what is wrong in a register ---------------------------------------------------------------------------------------
-def test_self_holdings_and_companies_held_by_more_than_all_are_set_aside():
-    frame = holdings(("a", "a", 0.3), ("r", "a", 0.9), ("r", "b", 0.7), ("s", "b", 0.31), ("r", "c", 0.2))
-    found = screened(frame)
-    assert found.kept.rows() == [("r", "a", 0.9), ("r", "c", 0.2)]
-    assert found.self_holdings.rows() == [("a", "a", 0.3)]
-    assert found.over_held.select("holder_id", "held_id").rows() == [("r", "b"), ("s", "b")]
-    assert found.over_held["total"].to_list() == pytest.approx([1.01, 1.01])
-    assert frame.height == found.kept.height + found.self_holdings.height + found.over_held.height
-    assert screened(frame, tolerance=0.02).over_held.is_empty()
-
-
 def test_companies_on_cycles_are_grouped():
     frame = holdings(("a", "b", 0.1), ("b", "c", 0.1), ("c", "a", 0.1), ("c", "d", 0.9), ("e", "e", 0.1))
     assert cycles(frame).rows() == [

@@ -159,6 +159,25 @@ def test_shares_that_cannot_be_used_are_set_aside_with_the_reason():
     assert roles["C3"] == "blank_mark"
 
 
+def test_a_wrong_credit_code_of_a_holder_or_company_is_set_aside_and_its_name_counts():
+    text = (
+        "股东名称,股东统一社会信用代码,企业名称,企业代码,持股比例(%)\n"
+        "甲有限公司,91110000802100433A,乙有限公司,914403001922038217,60\n"
+        "甲有限公司,９１１１００００８０２１００４３３Ｂ,丙有限公司,000858.SZ,60\n"
+        ",91110000802100433A,丁有限公司,,60\n"
+    )
+    reading, found, _ = read(text)
+    assert found.select("holder_label", "holder_code", "held_label", "held_code").rows() == [
+        ("甲有限公司", None, "乙有限公司", None),
+        ("甲有限公司", "９１１１００００８０２１００４３３Ｂ", "丙有限公司", "000858.SZ"),
+    ]
+    reasons = aside(reading)
+    assert set(reasons) == {"B2", "D2", "B4", "E4"}
+    assert reasons["B2"].startswith("«91110000802100433A» is no unified social credit code: length or check character")
+    assert reasons["D2"].startswith("«914403001922038217» is no unified social credit code")
+    assert reasons["E4"] == "its row names no holder"
+
+
 def test_totals_notes_and_repeated_heads_are_no_holdings():
     text = "股东,企业名称,持股比例(%)\n甲,乙,60\n股东,企业名称,持股比例(%)\n丙,乙,40\n合计,,100\n注: 直接持股。\n"
     reading, found, _ = read(text)
