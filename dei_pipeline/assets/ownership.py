@@ -1,5 +1,6 @@
 """Ownership: registers of companies and of holdings, what each company is, what roots control."""
 
+from dei_pipeline.methods import holdings as shareholdings
 from dei_pipeline.methods import registers
 from dei_pipeline.methods.companies import Forms
 from dei_pipeline.methods.regions import Regions
@@ -41,7 +42,7 @@ def companies(inputs: Inputs) -> Table:
 @table("core/holdings", needs=[STAGED[1]], uses=[STAGED[0]], files=(FORMS,))
 def holdings(inputs: Inputs) -> Table:
     known = inputs.existing([STAGED[0]]).get(STAGED[0])
-    return registers.holdings(inputs.read(STAGED[1]), known, Forms.load(inputs.settings.reference / FORMS))
+    return shareholdings.holdings(inputs.read(STAGED[1]), known, Forms.load(inputs.settings.reference / FORMS))
 
 
 @table("core/controlled_companies", needs=["core/holdings", "core/companies"])

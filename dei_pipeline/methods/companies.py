@@ -25,7 +25,6 @@ BEHALF = (  # who a nominee holds for: «NOMINEES … FOR X», «<X A/C>», «�
     r"(?i)<\s*(.+?)\s+a/c\s*>",
     r"[(（]?代(?:表)?(.{2,40}?)(?:持有|持股|持)[)）]?$",
 )
-CALLED = {"company_id": pl.String, "text": pl.String, "what": pl.String}
 FIX = "write the name in full or give the unified social credit code"
 
 
@@ -140,30 +139,33 @@ def name_id(stem: pl.Expr, form: pl.Expr) -> pl.Expr:
 
 # -- resolution --------------------------------------------------------------------------------------------------------
 def resolve(asked: pl.DataFrame, called: pl.DataFrame, forms: Forms) -> pl.DataFrame:
-    """Who each name and code is: the rows of `asked` with company_id, how, near, reason, fix and the parts of the name.
+    """Who each name and code is: rows of `asked` with parts of the name, company_id, how, near, reason, fix, said.
 
     The first of these that finds anyone decides (`how`): the code; name and legal form; another name and form; the stem
     where one side states no form; the beneficiary that a nominee is named with. Several companies found: refused, and
     so is a code that is another company's than the name beside it. `near` lists companies of the same stem whose form
-    contradicts. Who is not found has no company_id and no reason: an owner outside the register.
+    contradicts, `said` is what `called` has of the name or code that decided. Who is not found has no company_id and
+    no reason: an owner outside the register.
 
     Args:
-        asked: different name and code (String, either may be null).
-        called: what the companies of the register are called: company_id, text, what (`name`, `alias`, `code`).
+        asked: different name and code (String, either may be null); other columns are kept.
+        called: what companies are called: company_id, text, what (`name`, `alias`, `code`), said (where it stands); of
+            several that decide the first counts.
         forms: the reviewed words.
     """
     parts = name_parts(pl.concat([asked["name"], called.filter(pl.col("what") != "code")["text"]]), forms)
     helped = parts["beneficiary"].drop_nulls()
     parts = pl.concat([parts, name_parts(helped, forms)]).unique("name", keep="first", maintain_order=True)
+    called = called.with_row_index("at")
     known = called.filter(pl.col("what") != "code").join(parts, left_on="text", right_on="name").select(
-        "company_id", "what", "stem", known_form="form", text="text"
+        "company_id", "what", "stem", "said", "at", known_form="form", text="text"
     )  # fmt: skip
     rows = asked.join(parts, on="name", how="left", maintain_order="left").with_row_index("query")
     behalf = rows.drop("stem", "form").join(
         parts.select(beneficiary="name", stem="stem", form="form"), on="beneficiary", how="inner"
     )
-    codes = called.filter(pl.col("what") == "code").select("company_id", code="text")
-    by_code = rows.join(codes, on="code").select("query", "company_id", rank=pl.lit(0))
+    codes = called.filter(pl.col("what") == "code").select("company_id", "said", "at", code="text")
+    by_code = rows.join(codes, on="code").select("query", "company_id", "said", "at", rank=pl.lit(0))
     alike = pl.concat(
         [
             part.join(known, on="stem").with_columns(later=pl.lit(later))
@@ -180,14 +182,15 @@ def resolve(asked: pl.DataFrame, called: pl.DataFrame, forms: Forms) -> pl.DataF
         .when(same.fill_null(False)).then(2)
         .otherwise(3)
     )  # fmt: skip
-    by_name = alike.select("query", "company_id", rank=rank)
+    by_name = alike.select("query", "company_id", "said", "at", rank=rank)
     near = alike.filter(rank == 9).group_by("query").agg(
         near=pl.col("text").unique().sort().str.join("; "))  # fmt: skip
-    found = pl.concat([by_code, by_name.filter(pl.col("rank") < 9)], how="vertical_relaxed").unique()
+    found = pl.concat([by_code, by_name.filter(pl.col("rank") < 9)], how="vertical_relaxed")
     best = found.filter(pl.col("rank") == pl.col("rank").min().over("query"))
     chosen = best.group_by("query").agg(
         n=pl.col("company_id").n_unique(), first=pl.col("company_id").min(), rank=pl.col("rank").first(),
         all=pl.col("company_id").unique().sort().str.join(", "),
+        said=pl.col("said").sort_by("company_id", "at").first(),
     )  # fmt: skip
     named = found.filter(pl.col("rank").is_in([1, 2])).group_by("query").agg(named=pl.col("company_id").unique())
     state = rows.join(chosen, on="query", how="left").join(named, on="query", how="left").join(
@@ -213,4 +216,5 @@ def resolve(asked: pl.DataFrame, called: pl.DataFrame, forms: Forms) -> pl.DataF
         near=pl.when(pl.col("first").is_null()).then("near"),
         reason="reason",
         fix=pl.when(pl.col("reason").is_not_null()).then(pl.lit(FIX)),
+        said="said",
     )  # fmt: skip

@@ -107,7 +107,7 @@ CALLED = pl.DataFrame(
     ],
     schema={"company_id": pl.String, "text": pl.String, "what": pl.String},
     orient="row",
-)
+).with_columns(said=pl.col("text") + " of " + pl.col("what"))
 
 
 def who(name: str | None, code: str | None = None) -> dict[str, object]:
@@ -131,6 +131,9 @@ def who(name: str | None, code: str | None = None) -> dict[str, object]:
 def test_a_name_or_code_is_resolved_by_the_first_way_that_finds_anyone(name, code, company, how):
     found = who(name, code)
     assert (found["company_id"], found["how"], found["reason"]) == (company, how, None)
+    assert found["said"] in set(CALLED.filter(company_id=company)["said"])
+    if how in ("name", "alias", "code"):
+        assert found["said"].endswith(f" of {how}")
 
 
 def test_who_is_not_in_the_register_is_an_owner_outside_it():
