@@ -232,7 +232,7 @@ class Leaves:
             row |= {"value": held[source.column], "unit": held.get("unit"), "status": given["status"]}
         if table == PRESENCE:
             row["companies"] = told = company_chains(self.lake, self.code, self.year)
-            sources = [link["source"] for chain in told["chains"] for link in chain["holdings"]]
+            sources = [source for chain in told["chains"] for link in chain["holdings"] for source in link["sources"]]
         row |= {"source": sources[0] if sources else None}
         row |= {"sources": sources, "cells": len(cells)} if len(cells) > 1 else {}
         if not sources:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import dagster as dg
     from dagster._core.definitions.reconstruct import ReconstructableJob
 
+YEARLY = ("core/observations", "core/controlled_companies")  # whose years marts and indices are made of
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -96,20 +97,20 @@ def selected(specs: Sequence[TableSpec], keys: Iterable[str]) -> list[TableSpec]
 
 
 def data_years(lake: Lake, settings: Settings) -> list[int]:
-    """The years asked for with the base years of the editions, or every year that the observations have.
+    """The years asked for with the base years of the editions, or every year that core has data of.
 
     Raises:
-        DeiError: a year asked for has no observation.
+        DeiError: a year asked for has neither observations nor controlled companies.
     """
-    if not lake.exists("core/observations"):
+    held = [lake.scan(key).select("year").unique().collect()["year"] for key in YEARLY if lake.exists(key)]
+    years = {year for part in held for year in part if year >= FIRST_YEAR}
+    if not years:
         return []
-    held = lake.scan("core/observations").select("year").unique().collect()["year"].to_list()
-    years = {year for year in held if year >= FIRST_YEAR}
     if not settings.years:
         return sorted(years)
     strange = sorted(set(settings.years) - years)
     if strange:
-        raise DeiError(f"no observation of {strange[0]} in the lake", f"years with data: {min(years)}–{max(years)}")
+        raise DeiError(f"no data of {strange[0]} in the lake", f"years with data: {min(years)}–{max(years)}")
     return sorted({*settings.years, *(base_years(settings) & years)})
 
 

@@ -1,5 +1,6 @@
 -- Grain: one row per year and company that some root enterprise controls, and per root enterprise.
--- The city is the one of the register or, in years before it had its code, the region that became it as a whole.
+-- The city is the one of the register, in years after its end the one that it became as a whole, and in years before it
+-- had its code the region that became it.
 with
 controlled as (select * from core.controlled_companies),
 
@@ -23,6 +24,16 @@ in_force as (
         on regions.valid_from <= years.year
         and (regions.valid_to is null or regions.valid_to >= years.year)
     group by years.year, regions.region_code
+),
+
+after as (
+    select in_force.year, regions.region_code, min(regions.successor_code) as successor_code
+    from regions
+    inner join in_force
+        on regions.successor_code = in_force.region_code
+        and regions.valid_to < in_force.year
+    group by in_force.year, regions.region_code
+    having count(distinct regions.successor_code) = 1
 ),
 
 before as (
@@ -50,11 +61,12 @@ placed as (
         companies.location,
         companies.root,
         coalesce(closures.roots, 0) as roots,
-        coalesce(in_force.region_code, before.region_code) as region_code
+        coalesce(in_force.region_code, after.successor_code, before.region_code) as region_code
     from members
     left join companies on members.company_id = companies.company_id
     left join closures on members.company_id = closures.company_id and members.year = closures.year
     left join in_force on companies.region_code = in_force.region_code and members.year = in_force.year
+    left join after on companies.region_code = after.region_code and members.year = after.year
     left join before on companies.region_code = before.successor_code and members.year = before.year
 ),
 

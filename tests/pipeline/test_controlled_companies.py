@@ -89,6 +89,22 @@ def test_forms_become_controlled_companies(home: Home, tmp_path: Path):
     assert dangling(home.lake, specs) == []
 
 
+def test_a_year_that_only_registers_have_is_counted(home: Home, tmp_path: Path):
+    given = tmp_path / "given"
+    put(given, "companies.xlsx", form(home, tmp_path, "companies", COMPANIES))
+    put(given, "holdings.xlsx", form(home, tmp_path, "holdings", HOLDINGS))
+    assert home.invoke("ingest", str(given)).exit_code == 0
+    report = home.run()
+    assert report.errors == []
+    assert report.years == [2020]
+    counts = home.read("mart/company_presence").filter(pl.col("companies") > 0)
+    assert counts.select("region_code", "year", "companies").rows() == [("310000", 2020, 1), ("440300", 2020, 1)]
+    assert home.read("mart/company_totals").select("companies", "overseas", "unlocated").rows() == [(4, 1, 1)]
+    wrong = home.invoke("run", "--years", "2019")
+    assert wrong.exit_code != 0
+    assert "no data of 2019 in the lake" in wrong.output
+
+
 def test_an_empty_form_is_no_source(home: Home, tmp_path: Path):
     given = tmp_path / "given"
     put(given, "holdings.xlsx", form(home, tmp_path, "holdings", ()))
@@ -96,6 +112,64 @@ def test_an_empty_form_is_no_source(home: Home, tmp_path: Path):
     report = home.run(*CORE)
     assert report.errors == []
     assert "no cell can be used" in report.outcomes["staging/holding_records"]
+
+
+SUMMED = (
+    ("根股份有限公司", CODE, "乙有限公司", None, 30.0, None),
+    ("根股份有限公司", None, "乙有限公司", None, "25%", None),
+)
+
+
+def test_a_share_that_is_a_sum_is_shown_with_all_its_cells_and_city_and_mark_with_theirs(home: Home, tmp_path: Path):
+    given = tmp_path / "given"
+    put(given, "companies.xlsx", form(home, tmp_path, "companies", COMPANIES))
+    put(given, "holdings.xlsx", form(home, tmp_path, "holdings", SUMMED))
+    assert home.invoke("ingest", str(given)).exit_code == 0
+    assert home.run(*CORE, "mart/located_companies").errors == []
+    told = company_chains(home.lake, "310000", 2020)
+    (chain,) = told["chains"]
+    (link,) = chain["holdings"]
+    assert link["share"] == pytest.approx(0.55)
+    assert [(source["cell"], source["raw_text"]) for source in link["sources"]] == [("E3", "30"), ("E4", "25%")]
+    assert (chain["city_source"]["cell"], chain["city_source"]["raw_text"]) == ("D5", "上海市")
+    assert (chain["root_source"]["cell"], chain["root_source"]["raw_text"]) == ("G3", COMPANIES[0][6])
+    assert any("55.00 %" in line and "E3 «30»" in line and "E4 «25%»" in line for line in chain_lines(told))
+
+
+def test_every_cell_of_a_register_that_decides_a_holding_leads_to_it(home: Home, tmp_path: Path):
+    """Names and codes of both ends, the codes of the register, and the mark of the root."""
+    given = tmp_path / "given"
+    put(given, "companies.xlsx", form(home, tmp_path, "companies", COMPANIES))
+    put(given, "holdings.xlsx", form(home, tmp_path, "holdings", HOLDINGS))
+    assert home.invoke("ingest", str(given)).exit_code == 0
+    assert home.run(*CORE, "mart/located_companies").errors == []
+    tables = ("staging/company_records", "staging/holding_records", "core/companies", "core/holdings",
+              "core/controlled_companies", "mart/located_companies")  # fmt: skip
+    files = dict(home.read("raw/manifests").select("file", pl.col("sha256").str.slice(0, 12)).iter_rows())
+    edges = pl.concat([home.read(table, "lineage").with_columns(child_table=pl.lit(table)) for table in tables])
+
+    def fed(file: str, cell: str) -> set[str]:
+        at = edges.filter(parent_table="raw/cells").filter(
+            pl.col("parent_key").str.starts_with(files[file]) & pl.col("parent_key").str.ends_with(f"!{cell}")
+        )
+        found = set(at.select("child_table", "child_key").iter_rows())
+        new = found
+        while new:
+            below = edges.filter(pl.struct("parent_table", "parent_key").is_in(
+                [{"parent_table": table, "parent_key": key} for table, key in new]))  # fmt: skip
+            new = set(below.select("child_table", "child_key").iter_rows()) - found
+            found = found | new
+        return {key for table, key in found if table == "mart/located_companies"}
+
+    def ids(*names: str) -> set[str]:
+        return {f"{name}|2020" for name in names}
+
+    group = ids(OTHER, "name:乙 有限公司", "name:未登记 有限公司", "name:C LTD")
+    assert fed("companies.xlsx", "G3") == {*group, f"{CODE}|2020"}  # the mark
+    assert fed("companies.xlsx", "B3") >= group  # the code of the root in its register
+    assert fed("companies.xlsx", "C4") >= group - ids(OTHER)  # the other name by which 甲 holds
+    for cell in ("A3", "B3", "C3", "D3", "E3"):
+        assert fed("holdings.xlsx", cell) >= group
 
 
 # -- the demo ----------------------------------------------------------------------------------------------------------
@@ -138,14 +212,16 @@ def test_a_count_names_its_companies_and_the_chain_of_holdings_with_their_cells(
     for chain in told["chains"]:
         assert chain["company_id"] == chain["holdings"][0]["held_id"]
         assert chain["root_id"] == chain["holdings"][-1]["holder_id"]
-        assert all(link["source"]["raw_text"] and link["source"]["synthetic"] for link in chain["holdings"])
+        sources = [source for link in chain["holdings"] for source in link["sources"]]
+        assert all(source["raw_text"] and source["synthetic"] for source in sources)
         direct = sum(link["share"] for link in chain["holdings"] if link["held_id"] == chain["company_id"])
         assert direct > 0.5
     lines = chain_lines(told)
     assert lines[0].startswith(f"{counted} companies 家企业: ")
-    assert sum("持股明细_2020.parquet" in line or "联合持股_2020.xlsx" in line for line in lines) == sum(
-        len(chain["holdings"]) for chain in told["chains"]
-    )
+    shown = sum("持股明细_2020.parquet" in line or "联合持股_2020.xlsx" in line for line in lines)
+    assert shown == sum(len(chain["holdings"]) for chain in told["chains"])
+    assert sum(line.startswith("  city 注册地 ← 企业登记/企业名录_2020.csv") for line in lines) == 3
+    assert sum(line.startswith("  root 根企业 ← 企业登记/百家典型企业_2020.xlsx") for line in lines) == 3
 
 
 def test_explain_shows_the_companies_and_their_chains_below_the_leaf(lake: Lake):
@@ -159,32 +235,42 @@ def test_explain_shows_the_companies_and_their_chains_below_the_leaf(lake: Lake)
 
 
 def test_a_city_is_the_one_by_its_code_in_force_in_the_year(lake: Lake):
-    """那曲市 540600 was 那曲地区 542400 until 2017; a code without a region of the year is no city."""
+    """那曲市 540600 was 那曲地区 542400 until 2017; 莱芜市 371200 became part of 济南市 370100 in 2019."""
     schemas = {spec.key: spec.contract.schema for spec in all_tables(Settings())}
     told = {"location": "city", "records": 1, "source_cell": "x"}
     given = {
         "core/controlled_companies": [
             {"root_id": "r", "company_id": name, "year": year, "effective_share": 1.0, "controlled": True, "votes": 1.0}
-            for name in ("a", "b")
+            for name in ("a", "b", "c")
             for year in (2015, 2020)
         ],
         "core/companies": [
             {"company_id": "a", "name": "a", "region_code": "540600", **told},
             {"company_id": "b", "name": "b", "region_code": "999999", **told},
+            {"company_id": "c", "name": "c", "region_code": "371200", **told},
+            {"company_id": "r", "name": "r", "region_code": "110000", "root": "unspecified", **told},
         ],
     }
 
     def read(key: str) -> pl.DataFrame:
         return pl.DataFrame(given[key], schema=schemas[key]) if key in given else lake.read(key)
 
-    sql = (Settings().sql / "marts" / "located_companies.sql").read_text(encoding="utf-8")
-    found = select(sql, read).sort("company_id", "year").select("company_id", "year", "location", "region_code").rows()
-    assert found == [
+    def made(name: str) -> pl.DataFrame:
+        sql = (Settings().sql / "marts" / f"{name}.sql").read_text(encoding="utf-8")
+        given[f"mart/{name}"] = select(sql, read).cast(schemas[f"mart/{name}"]).to_dicts()
+        return pl.DataFrame(given[f"mart/{name}"], schema=schemas[f"mart/{name}"])
+
+    located = made("located_companies").filter(pl.col("company_id") != "r").sort("company_id", "year")
+    assert located.select("company_id", "year", "location", "region_code").rows() == [
         ("a", 2015, "city", "542400"),
         ("a", 2020, "city", "540600"),
         ("b", 2015, "unlocated", None),
         ("b", 2020, "unlocated", None),
+        ("c", 2015, "city", "371200"),
+        ("c", 2020, "city", "370100"),
     ]
+    groups = made("root_groups").sort("year").select("year", "name", "companies", "in_cities", "cities").rows()
+    assert groups == [(2015, "r", 3, 2, 2), (2020, "r", 3, 2, 2)]  # b is in no city of either year
 
 
 # -- the leaf, from the received files alone ---------------------------------------------------------------------------
@@ -263,9 +349,14 @@ def test_the_company_leaf_follows_from_the_cells_of_the_received_files(finished:
         assert observation["value"] == leaf["indicator"]["value"] == len(mine)
         assert {plain(company["name"]) for company in told["counted"]} == mine
         for chain in told["chains"]:
+            city, root = chain["city_source"], chain["root_source"]
+            assert text_in_file(finished, city) == city["raw_text"] == full[row["region_code"]]
+            assert text_in_file(finished, root) == root["raw_text"] in {"数字产业化", "产业数字化"}
+            beside = {plain(text_in_file(finished, at, re.sub(r"[A-Z]+", "B", at["cell"]))) for at in (city, root)}
+            assert beside == {plain(chain["name"]), plain(chain["root_name"])}
             for link in chain["holdings"]:
                 links += 1
-                source = link["source"]
+                (source,) = link["sources"]
                 text = text_in_file(finished, source)
                 assert text == source["raw_text"]
                 assert float(text.rstrip("%")) / 100 == pytest.approx(link["share"], rel=1e-12)
@@ -273,3 +364,17 @@ def test_the_company_leaf_follows_from_the_cells_of_the_received_files(finished:
                 beside = {plain(text_in_file(finished, source, f"{c}{at}")) for c in names_of(source)}
                 assert {plain(link["holder_name"]), plain(link["held_name"])} <= beside
     assert links > 30
+
+
+@pytest.mark.parametrize(
+    ("file", "cell", "fed"),
+    [
+        ("企业登记/百家典型企业_2020.xlsx", "典型企业!D5", "deci"),
+        ("企业登记/百家典型企业_2020.xlsx", "典型企业!C5", "deci"),
+        ("股权/联合持股_2020.xlsx", "联合持股!B10", "mart/company_totals"),
+    ],
+)
+def test_the_mark_of_a_root_and_the_codes_of_roots_and_holders_feed_the_counts(finished, file, cell, fed):
+    result = finished.invoke("impact", file, cell)
+    assert result.exit_code == 0, result.output
+    assert fed in result.stdout
