@@ -15,6 +15,7 @@ from dei_pipeline.provenance import EDGE_SCHEMA, KEY_SEPARATOR, parents_of, plac
 OBSERVATIONS = "core/observations"
 VINTAGES = "core/observation_vintages"
 PANELS = "core/delphi_scores"
+TOTALS = "mart/company_totals"
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Downward:
     def __init__(self, lake: Lake, starts: Iterable[tuple[str, str]], year: int) -> None:
         """Collects the edges.
 
-        What rests on every region is not looked below: the parents of a threshold and the donors of a leaf of an index
-        are named only, and the edges of weights are not read.
+        What rests on every region is not looked below: the parents of a threshold, the donors of a leaf of an index and
+        the companies in which a city was searched for in vain are named only, and the edges of weights are not read.
 
         Args:
             lake: the lake.
@@ -61,7 +62,8 @@ class Downward:
                 for child, parent, key, role, coefficient in self._read(name, fresh).iter_rows():
                     self.edges[name, child].append(Edge(parent, key, role, coefficient))
                     self.tables[parent] = None
-                    if name != THRESHOLDS and not (role == "donor" and name.startswith("index/")):
+                    donor = role == "donor" and name.startswith("index/")
+                    if name != THRESHOLDS and parent != TOTALS and not donor:
                         following[parent].add(key)
             frontier = following
 

@@ -2,18 +2,18 @@
 with
 located as (select * from mart.located_companies),
 
+totals as (select * from mart.company_totals),
+
 regions as (select * from core.regions),
 
-years as (select distinct located.year from located),
-
 cities as (
-    select regions.region_code, years.year
-    from years
+    select regions.region_code, totals.year
+    from totals
     inner join regions
-        on regions.valid_from <= years.year
-        and (regions.valid_to is null or regions.valid_to >= years.year)
+        on regions.valid_from <= totals.year
+        and (regions.valid_to is null or regions.valid_to >= totals.year)
     where regions.level in ('prefecture', 'county') or regions.kind = 'municipality'
-    group by regions.region_code, years.year
+    group by regions.region_code, totals.year
 ),
 
 counted as (
@@ -33,7 +33,8 @@ final as (
         cities.year,
         coalesce(counted.companies, 0) as companies,
         coalesce(counted.companies_with_roots, 0) as companies_with_roots,
-        'reported' as status
+        'reported' as status,
+        case when coalesce(counted.companies, 0) = 0 then cities.year end as searched
     from cities
     left join counted on cities.region_code = counted.region_code and cities.year = counted.year
 )

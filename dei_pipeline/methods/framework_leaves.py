@@ -67,7 +67,7 @@ PLAIN_KEYS = frozenset({"kind", "factor", "transform", "terms"})
 KIND_KEYS: Mapping[str, frozenset[str]] = {
     "evenness": frozenset({"kind", "evenness", "members"}),
     "rubric": frozenset({"kind", "factor", "transform"}),
-    "table": frozenset({"kind", "factor", "table", "where", "value"}),
+    "table": frozenset({"kind", "factor", "table", "where", "value", "complete"}),
 }
 LEAF_KEYS = (NODE_KEYS - {"children", "aggregation", "weighting"}) | frozenset(
     {"unit", "direction", "missing_policy", "source_kind", "derivation", "normalisation", "sub_dimension"}
@@ -85,6 +85,7 @@ class TableSource:
         where: values that columns of the table have in the rows meant.
         column: column that holds the value.
         factor: factor of the value.
+        complete: whether the table has a row for every region by construction; such a row makes none evaluated.
     """
 
     indicator_id: str
@@ -92,6 +93,7 @@ class TableSource:
     where: Mapping[str, str]
     column: str
     factor: float
+    complete: bool = False
 
 
 def leaf_columns(name: str, node_id: str, node: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -200,8 +202,11 @@ def table_source(name: str, leaf: dict[str, Any], derivation: dict[str, Any]) ->
     where = derivation.get("where") or {}
     if not isinstance(where, dict):
         raise ReferenceFileError(f"{name}, node {node_id}: where is {where!r}", "write {column: value}")
+    complete = derivation.get("complete", False)
+    if not isinstance(complete, bool):
+        raise ReferenceFileError(f"{name}, node {node_id}: complete is {complete!r}", "write true or false")
     found = {str(k): str(v) for k, v in where.items()}
-    return [TableSource(node_id, table, found, derivation["value"], leaf["factor"])]
+    return [TableSource(node_id, table, found, derivation["value"], leaf["factor"], complete)]
 
 
 def terms_of(name: str, leaf: dict[str, Any], derivation: dict[str, Any]) -> list[dict[str, Any]]:

@@ -47,12 +47,11 @@ def inputs(
 ) -> Table:
     """Leaf values of the listed cities, complete: key region_code, year, indicator_id | value, unit, status.
 
-    Every leaf that comes from outside the index, for every listed city and year with at least one value of
-    `mart/city_indicators`; a table that has a row for every city, as a count of companies does, makes none a city that
-    is evaluated, unless all leaves of the index are read from tables. A leaf without
-    a value is `missing`, also under zero_is_observed: an observed zero is a row of its own, made by a search
-    (methodology §0a L1); a row with status structural_zero and no value is such a zero. Values keep the indicator's
-    unit.
+    Every leaf that comes from outside the index, for every listed city and year that is evaluated: with at least one
+    value that does not come from a table marked `complete` in the framework file. Such a table has a row for every
+    city, as a count of companies does, and so does not tell which are evaluated. A leaf without a value is `missing`,
+    also under zero_is_observed: an observed zero is a row of its own, made by a search (methodology §0a L1); a row
+    with status structural_zero and no value is such a zero. Values keep the indicator's unit.
 
     Args:
         framework: the index.
@@ -64,11 +63,12 @@ def inputs(
 
     Returns:
         Table; edges to `mart/city_indicators` (role value, coefficient 1) or to the table read (coefficient the leaf's
-        factor), for missing leaves to `core/framework`.
+        factor), for missing leaves to `core/framework`. `notes` count the cities and years that have values of complete
+        tables only, and are left out.
 
     Raises:
         MethodError: a key twice, a NaN or infinite value, or a unit other than the framework's.
-        NothingToDo: no listed city has a value.
+        NothingToDo: no listed city has a value, or only of complete tables.
     """
     leaves = framework.observed_leaves.select(
         pl.col("node_id").alias("indicator_id"), pl.col("unit").alias("expected"), "missing_policy", "position"
@@ -88,11 +88,13 @@ def inputs(
         )
     zero = (pl.col("status") == "structural_zero") & (pl.col("missing_policy") == "zero_is_observed")
     given = pl.col("value").is_not_null() | (pl.col("status") == "structural_zero")
-    measured = derived.filter(given)
-    cells = (measured if measured.height else found.filter(given)).select(CELL).unique()
+    counted = found.filter(given).select(*CELL, "complete").group_by(CELL).agg(pl.col("complete").all())
+    cells = counted.filter(~pl.col("complete")).select(CELL)
     if not cells.height:
         raise NothingToDo(
-            f"no leaf of the {framework.index_id.upper()} has a source: see `dei sources missing {framework.index_id}`"
+            f"no leaf of the {framework.index_id.upper()} has a source"
+            + (" but tables that have a row for every city" if counted.height else "")
+            + f": see `dei sources missing {framework.index_id}`"
         )
     grid = cells.join(leaves, how="cross").join(found.with_columns(pl.lit(True).alias("row")), on=LEAF, how="left")
     other = grid.filter(pl.col("value").is_not_null() & (pl.col("unit") != pl.col("expected")))
@@ -119,13 +121,17 @@ def inputs(
         ),
         definition(grid.filter(missing), framework, LEAF, "indicator_id", "definition"),
     ]
-    left_out = {"cities_not_listed": ours.height - derived.height, "other_indicators": indicators.height - ours.height}
+    left_out = {
+        "cities_not_listed": ours.height - derived.height,
+        "cities_only_counted": counted.height - cells.height,
+        "other_indicators": indicators.height - ours.height,
+    }
     return Table(frame, pl.concat(edges), notes={"missing": int(frame["value"].null_count()), **left_out})
 
 
 def _from_mart() -> dict[str, pl.Expr]:
     """Where a mart's indicator comes from: its own row."""
-    return {"table": pl.lit(INDICATORS), "parent": row_key(LEAF), "slope": pl.lit(1.0)}
+    return {"table": pl.lit(INDICATORS), "parent": row_key(LEAF), "slope": pl.lit(1.0), "complete": pl.lit(False)}
 
 
 def _from_tables(
@@ -140,8 +146,8 @@ def _from_tables(
     schema: dict[str, Any] = dict.fromkeys(
         ("region_code", "indicator_id", "unit", "status", "table", "parent"), pl.String
     )
-    schema |= {"year": pl.Int32, "value": pl.Float64, "slope": pl.Float64}
-    columns = [*LEAF, "value", "unit", "status", "table", "parent", "slope"]
+    schema |= {"year": pl.Int32, "value": pl.Float64, "slope": pl.Float64, "complete": pl.Boolean}
+    columns = [*LEAF, "value", "unit", "status", "table", "parent", "slope", "complete"]
     found = [pl.DataFrame(schema=schema).select(columns)]
     for source in framework.tables:
         if source.table not in tables:
@@ -165,6 +171,7 @@ def _from_tables(
                 pl.lit(source.table).alias("table"),
                 row_key(list(grains[source.table])).alias("parent"),
                 pl.lit(source.factor).alias("slope"),
+                pl.lit(source.complete).alias("complete"),
             ).drop_nulls("value")
         )
     return pl.concat(found)

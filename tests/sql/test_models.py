@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 
 from dei_pipeline.assets import all_tables
 from dei_pipeline.contracts import MadeOf
+from dei_pipeline.descent import Downward
 from dei_pipeline.errors import NothingToDo, ReferenceFileError
 from dei_pipeline.lake import Lake
 from dei_pipeline.methods.tiers import round_half_up
@@ -161,6 +162,21 @@ def test_a_region_is_made_of_the_row_in_force_not_of_its_predecessors(lake):
     """襄樊 and 襄阳 share 420600; in 2020 only 襄阳 was in force."""
     assert lake.read("core/regions").filter(region_code="420600").height == 2
     assert edges_of(lake, "mart/regions", "2020|420600", "core/regions") == {"420600|2010"}
+
+
+def test_a_city_without_companies_is_made_of_the_search_that_found_none(lake):
+    key = "mart/company_presence"
+    presence = lake.read(key).filter(year=2020).select("companies", "searched", key=row_key(MODELS[key].contract.grain))
+    none, some = (presence.filter(test) for test in (pl.col("companies") == 0, pl.col("companies") > 0))
+    assert none.height > 0 < some.height
+    edges = lake.scan(key, side="lineage").collect().filter(parent_table="mart/company_totals", role="searched")
+    found = edges.filter(parent_key="2020")
+    assert sorted(found["child_key"]) == sorted(none["key"])
+    assert set(none["searched"]) == {2020}
+    assert some["searched"].null_count() == some.height
+    below = Downward(lake, [(key, none["key"][0])], 2020)
+    assert "mart/company_totals" in below.tables  # named, as what rests on every region, and not looked below
+    assert "core/holdings" not in below.tables
 
 
 # -- models on rows of their own ---------------------------------------------------------------------------------------
