@@ -53,6 +53,18 @@ def parts(matrix: Any) -> Ints:
     return np.asarray(connected_components(matrix, directed=True, connection="strong")[1], dtype=np.int64)
 
 
+def closed_parts(matrix: Any) -> tuple[Ints, Bools, Bools]:
+    """Of every node: its strongly connected part, whether that has edges, and whether it is wholly owned by itself."""
+    part = parts(matrix)
+    target = matrix.indices
+    inside = np.repeat(part, np.diff(matrix.indptr)) == part[target]
+    owned = np.bincount(target[inside], weights=matrix.data[inside], minlength=part.size)
+    cyclic = np.zeros(int(part.max(initial=-1)) + 1, dtype=bool)
+    cyclic[part[target[inside]]] = True
+    openings = np.bincount(part, weights=owned < 1 - CLOSED, minlength=cyclic.size)
+    return part, cyclic[part], (cyclic & (openings == 0))[part]
+
+
 def levels(part: Ints, source: Ints, target: Ints) -> Ints:
     """Level of every part in the condensation: the length of the longest chain of parts that leads to it.
 
@@ -107,6 +119,8 @@ class Chains:
     Attributes:
         order: the nodes of the given matrix, block by block; rows of every solution.
         place: row of each node in a solution, the inverse of `order`.
+        closed: which nodes lie in a part that is wholly owned by itself: nothing leads to it, and what stays in it has
+            no sum. Edges into it are left out, also those from outside, which are no more than `CLOSED`: rounding.
     """
 
     def __init__(self, matrix: Any, name: Any) -> None:
@@ -117,29 +131,15 @@ class Chains:
             name: gives the name of a node for messages.
 
         Raises:
-            MethodError: a strongly connected part is wholly, or almost wholly, owned by itself; names its members.
+            MethodError: a large part is almost wholly owned by itself; names a member.
         """
         from scipy.sparse import csr_array
 
         n = matrix.shape[0]
         target = matrix.indices.astype(np.int64)
         source = np.repeat(np.arange(n), np.diff(matrix.indptr))
-        part = parts(matrix)
-        size = np.bincount(part)
-        inside = part[source] == part[target]
-        owned = np.bincount(target[inside], weights=matrix.data[inside], minlength=n)
-        cyclic = np.zeros(size.size, dtype=bool)
-        cyclic[part[target[inside]]] = True
-        openings = np.bincount(part, weights=owned < 1 - CLOSED)
-        closed = np.flatnonzero(cyclic & (openings == 0))
-        if closed.size:
-            members = np.flatnonzero(part == closed[0])
-            shown = ", ".join(str(name(node)) for node in members[:5]) + (" …" if members.size > 5 else "")
-            raise MethodError(
-                f"the group {shown} ({members.size} members) is wholly owned by itself: its shares have no owner",
-                "check its holdings, or leave one of them out",
-            )
-        kind = np.where(cyclic, np.where(size > LARGE, ITERATED, CYCLIC), PLAIN)[part]
+        part, cyclic, self.closed = closed_parts(matrix)
+        kind = np.where(cyclic & ~self.closed, np.where(np.bincount(part)[part] > LARGE, ITERATED, CYCLIC), PLAIN)
         level = levels(part, source, target)[part]
         group = np.where(kind == PLAIN, 0, part)
         self.order = np.lexsort((group, kind, level))
@@ -147,7 +147,8 @@ class Chains:
         self.place[self.order] = np.arange(n)
         short = np.int32 if n < np.iinfo(np.int32).max else np.int64
         ends = (self.place[target].astype(short), self.place[source].astype(short))
-        inflow = csr_array((matrix.data, ends), shape=(n, n))
+        open_ = ~self.closed[target] if self.closed.any() else slice(None)
+        inflow = csr_array((matrix.data[open_], (ends[0][open_], ends[1][open_])), shape=(n, n))
         self.name = name
         self._blocks = [
             self._block(inflow, low, high, iterated)

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from dei_pipeline.errors import MethodError
-from dei_pipeline.methods.chains import Bools, Chains, Floats, Ints, edges_of, parts, reachable
+from dei_pipeline.methods.chains import Bools, Chains, Floats, Ints, closed_parts, edges_of, parts, reachable
 
 THRESHOLD = 0.5  # more than half controls
 MARGIN = 1e-9  # above the threshold, so that the order of summation cannot matter [methodology §0a]
@@ -116,21 +116,22 @@ def network(holdings: pl.DataFrame | Network) -> Network:
 def effective_shares(holdings: pl.DataFrame | Network, root: str) -> pl.DataFrame:
     """company_id, effective_share of every company that the root reaches, itself included (1), by company_id.
 
-    e_j = N[root, j]/N[root, root], N = (I − D)⁻¹: all chains from the root, without loops through it.
+    e_j = N[root, j]/N[root, root], N = (I − D)⁻¹: all chains from the root, without loops through it. For a root in a
+    group that is wholly owned by itself N has no value, and e_j is N[root, j] with what is held of the root left out:
+    the same chains. What others hold of such a group, no more than `chains.CLOSED`, is rounding and left out.
 
     Args:
         holdings: see the module.
         root: id of the holder.
 
     Raises:
-        MethodError: see `network`; the root is unknown; a group it reaches is wholly owned by itself.
+        MethodError: see `network`; the root is unknown; a large group it reaches is almost wholly owned by itself.
     """
     net = network(holdings)
     at = net.at([root])
-    reach = _Reach(net, at)
-    shares = reach.chains.solve(reach.row(at)[1])[:, 0]
+    ((reach, _, sums),) = _solved(net, at)
     order = np.argsort(reach.nodes)
-    own = shares / shares[reach.row(at)[0]]
+    own = sums[:, 0] / sums[reach.row(at)[0], 0]
     columns = {"company_id": net.ids.gather(reach.nodes[order]), "effective_share": np.minimum(own, 1.0)[order]}
     return pl.DataFrame(columns).filter(pl.col("effective_share") > 0)
 
@@ -143,10 +144,15 @@ class _Reach:
         nodes: its nodes in the order of the rows of a solution.
     """
 
-    def __init__(self, net: Network, roots: Ints) -> None:
+    def __init__(self, net: Network, roots: Ints, unheld: bool = False) -> None:
+        """Arranges what the roots reach; with `unheld` nobody holds anything of them."""
         inside = np.flatnonzero(reachable(net.indptr, net.shares.indices, roots))
         self.inside = inside
-        self.chains = Chains(net.shares[inside][:, inside], lambda node: net.name(int(inside[node])))
+        matrix = net.shares[inside][:, inside]
+        if unheld:
+            matrix.data[np.isin(matrix.indices, np.searchsorted(inside, roots))] = 0.0
+            matrix.eliminate_zeros()
+        self.chains = Chains(matrix, lambda node: net.name(int(inside[node])))
         self.nodes = inside[self.chains.order]
 
     def row(self, nodes: Ints) -> tuple[Ints, Ints]:
@@ -162,6 +168,36 @@ class _Reach:
             for at in range(0, len(batches), THREADS):
                 now = batches[at : at + THREADS]
                 yield from zip(now, pool.map(lambda batch: self.chains.solve(self.row(batch)[1]), now), strict=True)
+
+
+def _solved(net: Network, roots: Ints) -> Iterator[tuple[_Reach, Ints, Floats]]:
+    """The roots in batches, each with what it reaches and N[root, j]; one in a closed group is solved by itself."""
+    together = _Reach(net, roots)
+    closed = together.chains.closed[together.row(roots)[1]]
+    for batch, sums in together.solved(roots[~closed]):
+        yield together, batch, sums
+    for root in roots[closed]:
+        alone = _Reach(net, np.array([root]), unheld=True)
+        for batch, sums in alone.solved(np.array([root])):
+            yield alone, batch, sums
+
+
+def closed_groups(holdings: pl.DataFrame | Network, roots: Sequence[str]) -> dict[str, list[str]]:
+    """The groups of some roots that are wholly owned by themselves: their members by root, in order.
+
+    Args:
+        holdings: see the module.
+        roots: ids of the holders, each once.
+
+    Raises:
+        MethodError: see `network`; a root is unknown.
+    """
+    net = network(holdings)
+    at = net.at(roots)
+    part, _, closed = closed_parts(net.shares)
+    inside = {int(number) for number in part[at][closed[at]]}
+    members = {number: net.ids.gather(np.flatnonzero(part == number)).to_list() for number in inside}
+    return {root: members[int(part[node])] for root, node in zip(roots, at, strict=True) if closed[node]}
 
 
 def controlled(holdings: pl.DataFrame | Network, root: str, threshold: float = THRESHOLD) -> pl.DataFrame:
@@ -281,8 +317,8 @@ def look_through(
         raise MethodError(f"{len(names)} roots, {len(set(names))} different", "name at least one, each once")
     at = net.at(names)
     name_of = dict(zip(at.tolist(), names, strict=True))
-    closures, frames, reach = _Closure(net, threshold), [], _Reach(net, at)
-    for batch, sums in reach.solved(at):
+    closures, frames = _Closure(net, threshold), []
+    for reach, batch, sums in _solved(net, at):
         own = sums[reach.row(batch)[0], np.arange(batch.size)]
         rows, columns = np.nonzero(sums > (at_least + MARGIN) * own)
         for column, root in enumerate(batch.tolist()):

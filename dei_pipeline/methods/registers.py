@@ -157,25 +157,29 @@ def controlled_companies(rows: pl.DataFrame, register: pl.DataFrame) -> Table:
         register: core/companies; those with a mark in `root` are the roots.
 
     Returns:
-        Table with key root_id, company_id, year; columns of `ownership.look_through`. Edges to the holdings in the
+        Table with key root_id, company_id, year; columns of `ownership.look_through`; `notes` name the groups of roots
+        that are wholly owned by themselves. Edges to the holdings in the
         company (core/holdings): of members of the closure (role vote), of others that the root owns by more than half
         (role share); to the rows of those members (role holder); to the root and the company in core/companies (roles
         root, company).
 
     Raises:
         NothingToDo: no company is marked as a root, or no root holds anything.
-        MethodError: see `ownership.network`; a group that roots reach is wholly owned by itself.
+        MethodError: see `ownership.network`; a large group that roots reach is almost wholly owned by itself.
     """
     roots = register.drop_nulls("root")["company_id"].sort()
     if not roots.len():
         raise NothingToDo("no company is marked as a root: fill in the column 根企业 root (`dei template companies`)")
     frames, edges, idle = [], [], {}
+    closed: dict[str, list[str]] = {}
     for (year,), part in current(rows).filter(use="counted").partition_by("year", as_dict=True).items():
         holding = roots.filter(roots.is_in(part["holder_id"].unique().implode()))
         idle[str(year)] = roots.len() - holding.len()
         if not holding.len():
             continue
-        found = ownership.look_through(part, holding.to_list()).with_columns(year=pl.lit(year, pl.Int32))
+        net = ownership.network(part)
+        closed |= {f"{year} {root}": group for root, group in ownership.closed_groups(net, holding.to_list()).items()}
+        found = ownership.look_through(net, holding.to_list()).with_columns(year=pl.lit(year, pl.Int32))
         frames.append(found)
         edges += _edges(found, part, holding, register["company_id"])
     if not frames:
@@ -184,6 +188,7 @@ def controlled_companies(rows: pl.DataFrame, register: pl.DataFrame) -> Table:
     notes = {
         "roots": roots.len(),
         "roots_without_holdings": idle,
+        "wholly_owned_by_themselves": closed,
         "controlled": frame.filter("controlled").select("year", "company_id").unique().height,
         "owned_without_control": frame.filter(~pl.col("controlled")).height,
     }

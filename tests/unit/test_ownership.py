@@ -10,6 +10,7 @@ from polars.testing import assert_frame_equal
 from dei_pipeline.errors import MethodError
 from dei_pipeline.methods import chains
 from dei_pipeline.methods.ownership import (
+    closed_groups,
     controlled,
     cycles,
     effective_shares,
@@ -90,12 +91,38 @@ def test_wide_levels_and_large_groups_are_solved_to_the_same_shares(frame):
     assert found == pytest.approx(dict(effective_shares(frame, root).iter_rows()), abs=1e-8)
 
 
-def test_a_group_that_owns_all_of_itself_is_named():
-    frame = holdings(("r", "x", 0.4), ("x", "p", 0.5), ("p", "q", 1.0), ("q", "s", 1.0), ("s", "q", 0.3))
-    assert dict(effective_shares(frame.filter(pl.col("held_id") != "q"), "r").iter_rows())["p"] == pytest.approx(0.2)
-    closed = holdings(("q", "s", 1.0), ("s", "q", 1.0), ("q", "t", 0.2))
-    with pytest.raises(MethodError, match=r"group q, s \(2 members\) is wholly owned by itself"):
-        effective_shares(closed, "q")
+def test_the_shares_of_a_root_in_a_group_that_owns_all_of_itself_are_those_without_loops_through_it():
+    # r ↔ s, s ↔ t: of t's shares half go back to s; 0.9 of u, and 0.5 of v through t.
+    rows = (("r", "s", 0.4), ("s", "r", 1.0), ("t", "s", 0.6), ("s", "t", 1.0), ("r", "u", 0.9), ("t", "v", 0.5))
+    closed = holdings(*rows)
+    found = dict(effective_shares(closed, "r").iter_rows())
+    assert found == pytest.approx({"r": 1.0, "s": 1.0, "t": 1.0, "u": 0.9, "v": 0.5})
+    assert dict(effective_shares(closed, "t").iter_rows()) == pytest.approx(
+        {"t": 1.0, "s": 1.0, "r": 1.0, "u": 0.9, "v": 0.5}
+    )
+    almost = holdings(*((i, j, share * (1 - 1e-7) if j == "r" else share) for i, j, share in rows))
+    assert found == pytest.approx(dense(almost, "r"), abs=1e-6)  # what the limit gives
+    assert closed_groups(closed, ["r", "t", "u"]) == {"r": ["r", "s", "t"], "t": ["r", "s", "t"]}
+
+
+@given(registers())
+@settings(deadline=None, max_examples=50)
+def test_a_group_that_owns_all_of_itself_leaves_the_shares_of_other_roots_alone(frame):
+    root = frame["holder_id"].min()
+    ring = holdings(("x", "y", 1.0), ("y", "x", 1.0), ("x", "z", 0.8), ("z", frame["held_id"].max(), 1e-12))
+    both = look_through(pl.concat([frame, ring]), [root, "x"])
+    assert_frame_equal(both.filter(root_id=root), look_through(frame, [root]))
+    mine = both.filter(root_id="x")
+    assert mine.filter("controlled").select("company_id", "effective_share", "step").rows() == [
+        ("y", 1.0, 1), ("z", pytest.approx(0.8), 1),
+    ]  # fmt: skip
+
+
+def test_what_is_held_from_outside_of_a_closed_group_is_rounding():
+    frame = holdings(("r", "a", 0.6), ("r", "p", 5e-10), ("p", "q", 1.0), ("q", "p", 1 - 5e-10), ("q", "b", 0.9))
+    found = look_through(frame, ["r"])
+    assert found.select("company_id", "effective_share").rows() == [("a", pytest.approx(0.6))]
+    assert closed_groups(frame, ["r"]) == {}
 
 
 def test_a_large_group_that_is_almost_closed_is_an_error_and_no_wrong_number(monkeypatch):

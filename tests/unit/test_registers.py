@@ -142,6 +142,29 @@ def test_only_holdings_in_force_control():
     assert controlled_companies(alone, register_of).frame["company_id"].to_list() == ["name:甲"]
 
 
+def test_a_group_that_owns_all_of_itself_is_reported_and_no_root_is_lost():
+    register_of = companies(register(*({"name": n, "root": "unspecified"} for n in ("根", "别"))), REGIONS, FORMS).frame
+    years = (2019, 2020)
+    rows_of = [
+        {"holder_label": a, "held_label": b, "share": share, "as_of": datetime.date(year, 12, 31)}
+        for a, b, share in (("根", "甲", 1.0), ("甲", "根", 1.0), ("根", "乙", 0.9), ("别", "丙", 0.7))
+        for year in years
+        if year == 2020 or a == "别"
+    ]
+    table = controlled_companies(holdings(held(*rows_of), None, FORMS).frame, register_of)
+    found = table.frame.select("root_id", "company_id", "year", "effective_share", "controlled").sort(
+        "year", "root_id", "company_id"
+    )
+    assert found.rows() == [
+        ("name:别", "name:丙", 2019, 0.7, True),
+        ("name:别", "name:丙", 2020, 0.7, True),
+        ("name:根", "name:乙", 2020, 0.9, True),
+        ("name:根", "name:甲", 2020, 1.0, True),
+    ]
+    assert table.notes["wholly_owned_by_themselves"] == {"2020 name:根": ["name:根", "name:甲"]}
+    complete(table, ["root_id", "company_id", "year"])
+
+
 def test_without_roots_or_holdings_of_roots_there_is_nothing_to_do():
     frame, known = group()
     with pytest.raises(NothingToDo, match="no company is marked as a root"):
