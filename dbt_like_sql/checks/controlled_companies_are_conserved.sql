@@ -1,7 +1,27 @@
+-- Counted from the closures themselves, for every year that either mart has: neither can lose a year or a company.
 with
+controlled as (select * from core.controlled_companies where controlled),
+
+roots as (select * from core.companies where root is not null),
+
 totals as (select * from mart.company_totals),
 
 presence as (select * from mart.company_presence),
+
+counted as (
+    select
+        controlled.year,
+        count(distinct case when roots.company_id is null then controlled.company_id end) as companies
+    from controlled
+    left join roots on controlled.company_id = roots.company_id
+    group by controlled.year
+),
+
+made as (
+    select totals.year from totals
+    union
+    select presence.year from presence
+),
 
 in_cities as (
     select presence.year, sum(presence.companies)::double as companies
@@ -9,11 +29,23 @@ in_cities as (
     group by presence.year
 ),
 
+compared as (
+    select
+        made.year,
+        coalesce(counted.companies, 0) as companies,
+        coalesce(in_cities.companies, 0) as in_cities,
+        coalesce(totals.overseas, 0) as overseas,
+        coalesce(totals.unlocated, 0) as unlocated
+    from made
+    left join counted on made.year = counted.year
+    left join totals on made.year = totals.year
+    left join in_cities on made.year = in_cities.year
+),
+
 final as (
-    select totals.year, totals.companies, in_cities.companies as in_cities, totals.overseas, totals.unlocated
-    from totals
-    inner join in_cities on totals.year = in_cities.year
-    where in_cities.companies + totals.overseas + totals.unlocated <> totals.companies
+    select compared.*
+    from compared
+    where compared.in_cities + compared.overseas + compared.unlocated <> compared.companies
 )
 
 select * from final
