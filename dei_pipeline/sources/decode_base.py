@@ -36,7 +36,7 @@ class Limits:
         max_rows: last row used in a sheet.
         max_columns: last column used in a sheet.
         max_area: rows times columns of a sheet, empty ones included (a stray cell far out makes a huge sheet).
-        max_unpacked: unpacked bytes of all members of a zip.
+        max_unpacked: unpacked bytes of all members of a zip, or of all values of a Parquet file.
         max_ratio: unpacked to packed bytes of one zip member above 1 MB (zip bomb).
     """
 
@@ -166,6 +166,23 @@ def cells_of(
         rest = [(i, *_special(v)) for i, v in enumerate(flat) if type(v) in others]
         schema = {"at": pl.UInt32, "kind": pl.String, "text": pl.String, "number": pl.Float64}
         frame = frame.update(pl.DataFrame(rest, schema=schema, orient="row"), on="at")
+    return filled_in(sheet, frame, spans, errors)
+
+
+def filled_in(
+    sheet: str,
+    frame: pl.DataFrame,
+    spans: Sequence[tuple[int, int, int, int]] = (),
+    errors: Sequence[tuple[int, int, str]] = (),
+) -> pl.DataFrame:
+    """Cells (`CELL_SCHEMA`) of one sheet from its values in reading order.
+
+    Args:
+        sheet: name of the sheet.
+        frame: row, col, kind (null for texts and numbers), text, number; rows without text and number are no cells.
+        spans: (row, col, row_span, col_span) of merged ranges.
+        errors: (row, col, text) of error cells.
+    """
     frame = frame.filter(pl.col("number").is_not_null() | (pl.col("text") != "")).select(
         pl.col("row", "col").cast(pl.Int32), "kind", "text", "number"
     )
