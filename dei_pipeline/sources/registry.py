@@ -1,8 +1,9 @@
 """Registers of companies and of holdings: recognised by their columns, every cell with a role or in quarantine.
 
 A register has one company, or one holding, a row. Shares are percentages or fractions: a sign in the cell («60%»)
-wins over the unit in the head, which wins over the numbers of the column; where a number could be either it is not
-guessed. `records` gives the rows, `read_registers` the roles of all cells, from one reading.
+wins over the unit in the head, which wins over the numbers of the column: one above 1 shows percentages, companies
+whose holders together hold 1, as in complete lists, show fractions. Where a number could be either it is not guessed.
+`records` gives the rows, `read_registers` the roles of all cells, from one reading.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from dei_pipeline.sources.registry_heads import COMPANIES, HOLDINGS, Header, fin
 from dei_pipeline.sources.workbook import PAGE_SCHEMA, Reading
 
 KINDS = {COMPANIES: "companies", HOLDINGS: "holdings"}  # what `dei ingest` and `dei template` call them
+COMPLETE = 0.01  # by which the printed fractions of all holders of a company may miss 1: three thirds are 0.99
 TOTAL = r"^(?:合计|总计|小计|共计|total|sum)$"
 DATE = r"^'?((?:19|20)\d{2})\s*[-/.年]?\s*(\d{1,2})?\s*[-/.月]?\s*(\d{1,2})?\s*日?(?:[T ][\d:.]+)?$"
 CREDIT_CODE = r"(?i)^[\s\-_']*(?:[0-9A-Z][\s\-_']*){18}$"  # what is meant as one
@@ -233,13 +235,16 @@ def _holdings(rows: pl.DataFrame, header: Header, reference: Reference) -> pl.Da
         rows = rows.with_columns(pl.when(~pl.col(f"bad_{name}")).then(name).alias(name))
     plain = rows.filter(~pl.col("signed") & (pl.col("r_role") == "record"))["value"].drop_nulls()
     unit = header.unit or ("percent" if (plain > 1).any() else "ratio")
+    unknown = not header.unit and unit == "ratio" and not _complete(rows)
     guessed = pl.lit(not header.unit and unit == "percent") & ~pl.col("signed") & (pl.col("value") <= 1)
     percent = pl.col("signed") | pl.lit(unit == "percent")
     rows = rows.with_columns(unit=pl.when(percent).then(pl.lit("percent")).otherwise(pl.lit("ratio"))).with_columns(
         share=pl.col("value") / pl.when(percent).then(100.0).otherwise(1.0)
     )
     total = pl.col("share").filter(pl.col("value") > 0).sum().over(pl.coalesce("held_code", "held_label"))
-    either = guessed & (total - pl.col("share") + pl.col("value") <= 1 + ROUNDING)
+    either = (guessed & (total - pl.col("share") + pl.col("value") <= 1 + ROUNDING)) | (
+        pl.lit(unknown) & ~pl.col("signed") & (pl.col("value") > 0)
+    )
     nothing = pl.col("holder_label").is_null() & pl.col("share_cell").is_null()
     return _reasoned(
         rows,
@@ -252,7 +257,7 @@ def _holdings(rows: pl.DataFrame, header: Header, reference: Reference) -> pl.Da
             (pl.col("share_cell").is_null(), pl.lit("no share is stated"), f"fill it in, or remove the row: {MEND}"),
             (pl.col("value").is_null(), pl.lit("the share is no number"), f"write it as 60% or 0.6: {MEND}"),
             (either, pl.format("«{}» may be {} % or {} %", pl.col("printed"), pl.col("value"), pl.col("value") * 100),
-             f"head the column 持股比例(%), or write the sign: {MEND}"),
+             f"head the column 持股比例(%) or 持股比例(0-1), or write the sign: {MEND}"),
             (pl.col("value") == 0, pl.lit("the share is printed as 0"), f"write decimals, or remove the row: {MEND}"),
             ((pl.col("value") < 0) | (pl.col("share") > 1 + ROUNDING),
              pl.format("a share of «{}» is not from 0 to 100 %", "printed"), f"correct it: {MEND}"),
@@ -260,6 +265,14 @@ def _holdings(rows: pl.DataFrame, header: Header, reference: Reference) -> pl.Da
              f"write it as 2020-12-31: {MEND}"),
         ],
     ).with_columns(share=pl.min_horizontal("share", 1.0), blamed=pl.coalesce("share_cell", "r_first_cell"))  # fmt: skip
+
+
+def _complete(rows: pl.DataFrame) -> bool:
+    """Whether the numbers without sign are fractions: most companies with several holders are held to 1."""
+    plain = rows.filter(~pl.col("signed") & (pl.col("r_role") == "record") & (pl.col("value") > 0))
+    held = plain.group_by(pl.coalesce("held_code", "held_label")).agg(pl.col("value").sum(), holders=pl.len())
+    whole = held.filter(pl.col("holders") > 1)["value"].is_between(1 - COMPLETE - ROUNDING, 1 + COMPLETE + ROUNDING)
+    return bool(whole.len() and whole.mean() > 0.5)  # type: ignore[operator]
 
 
 def _companies(rows: pl.DataFrame) -> pl.DataFrame:

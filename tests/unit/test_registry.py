@@ -124,7 +124,7 @@ def shares(text: str) -> list[float | None]:
 
 def test_a_sign_in_the_cell_wins_over_the_head_and_the_head_over_the_numbers():
     assert shares("股东,企业名称,持股比例(%)\n甲,乙,60.00 \n丙,丁,0.6\n戊,己,60%\n") == [0.6, 0.006, 0.6]
-    assert shares("股东,企业名称,持股比例\n甲,乙,0.6\n丙,丁,60%\n戊,己,１\n") == [0.6, 0.6, 1.0]
+    assert shares("股东,企业名称,持股比例\n甲,乙,0.6\n丙,乙,0.4\n丙,丁,60%\n戊,己,１\n") == [0.6, 0.4, 0.6, 1.0]
     assert shares('股东,企业名称,持股比例(0-1)\n甲,乙,0.6\n丙,丁,"0.4"\n') == [0.6, 0.4]
     assert shares("股东,企业名称,持股比例\n甲,乙,60\n丙,丁,35.5\n") == [0.6, 0.355]
 
@@ -134,6 +134,37 @@ def test_a_number_that_could_be_either_is_not_guessed():
     reading, found, _ = read(text)
     assert aside(reading) == {"C5": "«0.3» may be 0.3 % or 30.0 %"}  # of 乙 0.6 can only be per cent: 99.2 % is held
     assert found["share"].to_list() == pytest.approx([0.992, 0.006, 0.6])
+
+
+HOLDERS = "股东,企业名称,持股比例\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "fractions"),
+    [
+        ("甲,乙,0.6\n丙,乙,0.4\n", True),
+        ("甲,乙,0.33\n丙,乙,0.33\n丁,乙,0.33\n", True),
+        ("甲,乙,0.6\n丙,乙,0.4\n甲,丁,0.55\n", True),  # of 丁 one holder is listed
+        ("甲,乙,0.6\n丙,乙,0.2\n", False),
+        ("甲,乙,0.6\n甲,丁,1\n", False),  # a single holder of 1 may hold 1 %
+        ("甲,乙,0.6\n丙,乙,0.4\n甲,丁,0.5\n丙,丁,0.1\n甲,己,0.7\n丙,己,0.9\n", False),  # one of three by chance
+    ],
+)
+def test_numbers_up_to_one_are_fractions_only_where_the_sums_of_complete_lists_show_it(rows, fractions):
+    reading, found, _ = read(HOLDERS + rows)
+    values = [float(row.rpartition(",")[2]) for row in rows.split()]
+    if fractions:
+        assert found["share"].to_list() == values
+        assert aside(reading) == {}
+    else:
+        assert not found.height
+        assert set(aside(reading)) == {f"C{at}" for at in range(2, len(values) + 2)}
+        assert aside(reading)["C2"] == "«0.6» may be 0.6 % or 60.0 %"
+
+
+def test_the_same_cells_are_never_taken_for_fractions_because_a_larger_one_is_not_there():
+    few, more = "甲,乙,0.6\n丙,丁,0.3\n", "戊,己,1.04\n"
+    assert aside(read(HOLDERS + few)[0]).keys() == aside(read(HOLDERS + few + more)[0]).keys() == {"C2", "C3"}
 
 
 def test_shares_that_cannot_be_used_are_set_aside_with_the_reason():
