@@ -44,10 +44,11 @@ class Column:
 
 @dataclass(frozen=True)
 class MadeOf:
-    """How a row of a SQL model leads to the rows of one parent.
+    """One way in which a row of a SQL model leads to rows of a parent.
 
     Attributes:
-        by: columns with the same values in both; `ours=theirs` where the names differ.
+        by: columns with the same values in both; `ours=theirs` where the names differ; all rows of the parent for none.
+        where: which rows of the parent, a condition in SQL on its columns; all for none.
         role: what the parent is to the row; the parent's own column `role` if it has one and none is given.
         coefficient: where the model is linear in the parent: a number, a column of the parent, or `1/column` of the
             model itself (a mean over `column` rows).
@@ -55,15 +56,18 @@ class MadeOf:
     """
 
     by: tuple[str, ...]
+    where: str = ""
     role: str = ""
     coefficient: str | float | None = None
     some: bool = False
 
 
-def _made_of(said: Any) -> MadeOf:
-    if isinstance(said, list):
-        return MadeOf(tuple(said))
-    return MadeOf(tuple(said["by"]), said.get("role", ""), said.get("coefficient"), said.get("some", False))
+def _made_of(said: Any) -> tuple[MadeOf, ...]:
+    """The ways to one parent: its columns alone, one way, or a list of ways, each with a role of its own."""
+    ways = said if isinstance(said, list) and isinstance(said[0], dict) else [said]
+    return tuple(
+        MadeOf(**way | {"by": tuple(way["by"])}) if isinstance(way, dict) else MadeOf(tuple(way)) for way in ways
+    )
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Contract:
         description: what one row is.
         grain: key columns, in the order used for row keys.
         columns: every column; no others are allowed.
-        made_of: parent table -> what leads from a row to its parents (SQL models).
+        made_of: parent table -> the ways that lead from a row to its rows (SQL models).
         panel: parents read over all years although the table is made year by year.
         checks: named table-wide checks of `schemas/rules.py`.
         lineage: `edges`; or `source` where a row is itself a received file or one of its cells.
@@ -85,7 +89,7 @@ class Contract:
     description: str
     grain: tuple[str, ...]
     columns: tuple[Column, ...]
-    made_of: Mapping[str, "MadeOf"] = field(default_factory=dict)
+    made_of: Mapping[str, tuple[MadeOf, ...]] = field(default_factory=dict)
     panel: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
     lineage: str = "edges"

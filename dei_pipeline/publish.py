@@ -30,6 +30,7 @@ from dei_pipeline.tables import (
 OWNER = "team:data-eng"
 SAMPLE_ROWS = 5
 SHOWN_FAILURES = 20
+EDGE_ORDER = ["child_key", "parent_table", "parent_key", "role"]
 
 YEARS = dg.TimeWindowPartitionsDefinition(start=str(FIRST_YEAR), fmt="%Y", cron_schedule="0 0 1 1 *", end_offset=1)
 
@@ -164,11 +165,11 @@ def check_lineage(contract: Contract, table: Table) -> None:
 
 def _split(spec: TableSpec, table: Table, parts: Sequence[str] | None) -> dict[str, Table]:
     if parts is None or spec.split is None:
-        edges = table.edges.sort("child_key", "parent_table", "parent_key")
+        edges = table.edges.sort(EDGE_ORDER)
         return {WHOLE: Table(table.frame, edges, table.quarantine, table.notes)}
     split = pl.col(spec.split).cast(pl.String)
     owner = table.frame.select(row_key(spec.contract.grain).alias("child_key"), split.alias("_part"))
-    edges = table.edges.join(owner, on="child_key").sort("child_key", "parent_table", "parent_key")
+    edges = table.edges.join(owner, on="child_key").sort(EDGE_ORDER)
     frames = table.frame.with_columns(split.alias("_part")).partition_by("_part", as_dict=True, include_key=False)
     lineage = edges.partition_by("_part", as_dict=True, include_key=False)
     aside = table.quarantine

@@ -1,7 +1,7 @@
 """`dbt_like_sql/` as tables: a file is one SELECT; its parents are read from it, its contract from the YAML beside it.
 
 `layer.table` in FROM *is* the dependency. `made_of` in the YAML names, per parent, the columns that lead from a row to
-the parent rows it is made of; the edges of its lineage are written from that.
+the parent rows it is made of (which of them, in which role); the edges of its lineage are written from that.
 """
 
 import functools
@@ -91,7 +91,8 @@ def run_model(inputs: Inputs, sql: str, contract: Contract, grains: dict[str, tu
         raise NothingToDo(f"nothing in {', '.join(tables_of(sql))} meets here")
     edges = [
         edges_to(frame, contract, parent, made, inputs.read(parent), grains[parent])
-        for parent, made in contract.made_of.items()
+        for parent, ways in contract.made_of.items()
+        for made in ways
     ]
     return Table(frame, pl.concat([no_edges(), *edges]))
 
@@ -99,7 +100,8 @@ def run_model(inputs: Inputs, sql: str, contract: Contract, grains: dict[str, tu
 def edges_to(
     frame: pl.DataFrame, contract: Contract, parent: str, made: MadeOf, rows: pl.DataFrame, grain: Sequence[str]
 ) -> pl.DataFrame:
-    """Edges from the rows of a model to the rows of a parent that `made_of` leads to."""
+    """Edges from the rows of a model to the rows of a parent that one way of `made_of` leads to."""
+    rows = rows.filter(pl.sql_expr(made.where)) if made.where else rows
     pairs = [(ours, theirs or ours) for ours, _, theirs in (part.partition("=") for part in made.by)]
     own_role = pl.col("role") if "role" in rows.columns and not made.role else pl.lit(made.role or "row")
     linear = made.coefficient
@@ -112,7 +114,8 @@ def edges_to(
         (pl.col(theirs_only) if theirs_only else pl.lit(None)).cast(pl.Float64).alias("_coefficient"),
     )
     wanted = dict.fromkeys([*contract.grain, *(ours for ours, _ in pairs), *([ours_only] if ours_only else [])])
-    joined = frame.select(list(wanted)).join(renamed, on=[ours for ours, _ in pairs], how="inner")
+    on = [ours for ours, _ in pairs]
+    joined = frame.select(list(wanted)).join(renamed, on=on or None, how="inner" if on else "cross")
     given = pl.col("_coefficient") if theirs_only else pl.lit(linear)
     coefficient = 1 / pl.col(ours_only) if ours_only else given
     return make_edges(joined, contract.grain, parent, ["_parent"], pl.col("_role"), coefficient)

@@ -10,29 +10,24 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from dei_pipeline.assets import all_tables
 from dei_pipeline.contracts import MadeOf
 from dei_pipeline.descent import Downward
 from dei_pipeline.errors import NothingToDo, ReferenceFileError
 from dei_pipeline.lake import Lake
 from dei_pipeline.methods.tiers import round_half_up
 from dei_pipeline.provenance import KEY_SEPARATOR, row_key
-from dei_pipeline.settings import Settings
-from dei_pipeline.sql_models import FOLDERS, edges_to, load_models, run_model, select, tables_of
+from dei_pipeline.sql_models import edges_to, load_models, run_model, select, tables_of
 from dei_pipeline.tables import Inputs
 from tests.lakes import demo_lake
+from tests.sql.rows import GRAINS, SETTINGS, SPECS, frames, sql_of
 
-SETTINGS = Settings()
-SPECS = {spec.key: spec for spec in all_tables(SETTINGS)}
 MODELS = {key: spec for key, spec in SPECS.items() if spec.contract.made_of}
-GRAINS = {key: spec.contract.grain for key, spec in SPECS.items()}
-PAIRS = [(key, parent) for key, spec in MODELS.items() for parent in spec.contract.made_of]
-
-
-def sql_of(key: str) -> str:
-    layer, name = key.split("/")
-    folder = next(folder for folder, of in FOLDERS.items() if of == layer)
-    return (SETTINGS.sql / folder / f"{name}.sql").read_text(encoding="utf-8")
+WAYS = [
+    (key, parent, made)
+    for key, spec in MODELS.items()
+    for parent, ways in spec.contract.made_of.items()
+    for made in ways
+]
 
 
 @pytest.fixture(scope="module")
@@ -82,26 +77,36 @@ def test_every_row_of_a_model_has_edges_to_each_parent_it_is_made_of(lake, key):
     edges = lake.scan(key, side="lineage").collect()
     rows = lake.read(key).height
     assert set(edges["parent_table"]) == set(MODELS[key].contract.made_of)
-    for parent, made in MODELS[key].contract.made_of.items():
-        found = edges.filter(parent_table=parent)["child_key"].n_unique()
-        assert found == rows or (made.some and 0 < found < rows), parent
-    assert not edges.select("child_key", "parent_table", "parent_key").is_duplicated().any()
+    for parent, ways in MODELS[key].contract.made_of.items():
+        for made in ways:
+            found = of_way(edges, parent, made)["child_key"].n_unique()
+            assert found == rows or (made.some and 0 < found < rows), (parent, made)
+        assert len(ways) == len({made.role for made in ways}), "each way to a parent has a role of its own"
+    assert not edges.drop("coefficient").is_duplicated().any()
 
 
-@pytest.mark.parametrize(("key", "parent"), PAIRS, ids=[f"{key} <- {parent}" for key, parent in PAIRS])
-def test_edges_lead_to_the_parent_rows_that_share_the_stated_columns(lake, key, parent):
+def of_way(edges: pl.DataFrame, parent: str, made: MadeOf) -> pl.DataFrame:
+    mine = edges.filter(parent_table=parent)
+    return mine.filter(role=made.role) if made.role else mine
+
+
+@pytest.mark.parametrize(
+    ("key", "parent", "made"), WAYS, ids=[f"{key} <- {parent} {made.role}".strip() for key, parent, made in WAYS]
+)
+def test_edges_lead_to_the_parent_rows_that_share_the_stated_columns(lake, key, parent, made):
     contract = MODELS[key].contract
-    pairs = [part.split("=") if "=" in part else [part, part] for part in contract.made_of[parent].by]
-    edges = lake.scan(key, side="lineage").filter(pl.col("parent_table") == parent).collect()
+    pairs = [part.split("=") if "=" in part else [part, part] for part in made.by]
+    edges = of_way(lake.scan(key, side="lineage").collect(), parent, made)
     ours, theirs = parsed(edges, "child", contract.grain), parsed(edges, "parent", GRAINS[parent])
     for mine, other in pairs:
         if mine in contract.grain and other in GRAINS[parent]:
             assert (ours[f"child_{mine}"] == theirs[f"parent_{other}"]).all(), (mine, other)
-    on = " and ".join(f"child.{mine} = parent.{other}" for mine, other in pairs)
+    on = " and ".join(f"child.{mine} = parent.{other}" for mine, other in pairs) or "true"
     with duckdb.connect(":memory:") as connection:
         connection.register("child", lake.read(key))
-        connection.register("parent", lake.read(parent))
-        ((expected,),) = connection.sql(f"select count(*) from child inner join parent on {on}").fetchall()
+        connection.register("whole", lake.read(parent))
+        kept = f"(select * from whole where {made.where or 'true'}) as parent"
+        ((expected,),) = connection.sql(f"select count(*) from child inner join {kept} on {on}").fetchall()
     assert edges.height == expected > 0
 
 
@@ -180,15 +185,6 @@ def test_a_city_without_companies_is_made_of_the_search_that_found_none(lake):
 
 
 # -- models on rows of their own ---------------------------------------------------------------------------------------
-def frames(**tables: list[dict[str, object]]):
-    """`read` over in-memory tables (`layer__table=[row, …]`); columns left out are empty."""
-
-    def read(key: str) -> pl.DataFrame:
-        return pl.DataFrame(tables.get(key.replace("/", "__"), []), schema=SPECS[key].contract.schema)
-
-    return read
-
-
 def term(indicator: str, variable: str, role: str, **more: object) -> dict[str, object]:
     row = {"index_id": "dei", "edition": "2021", "indicator_id": indicator, "variable": variable, "role": role}
     return row | {"factor": 1.0, "scale": 1.0, "unit": "x", "kind": "ratio"} | more

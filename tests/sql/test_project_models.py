@@ -1,27 +1,8 @@
 """The models of key projects: counts of cities, members of a scope, the table of the first 20, totals."""
 
-import polars as pl
 import pytest
 
-from dei_pipeline.assets import all_tables
-from dei_pipeline.settings import Settings
-from dei_pipeline.sql_models import FOLDERS, select
-
-SETTINGS = Settings()
-SPECS = {spec.key: spec for spec in all_tables(SETTINGS)}
-
-
-def run(key: str, **tables: list[dict[str, object]]) -> pl.DataFrame:
-    """A model over in-memory tables (`layer__table=[row, …]`); columns left out are empty."""
-    layer, name = key.split("/")
-    folder = next(folder for folder, of in FOLDERS.items() if of == layer)
-    sql = (SETTINGS.sql / folder / f"{name}.sql").read_text(encoding="utf-8")
-
-    def read(parent: str) -> pl.DataFrame:
-        return pl.DataFrame(tables.get(parent.replace("/", "__"), []), schema=SPECS[parent].contract.schema)
-
-    contract = SPECS[key].contract
-    return contract.conform(select(sql, read))
+from tests.sql.rows import SPECS, run
 
 
 def project(city: str, investment: float, new: bool, status: str = "reported", **more: object) -> dict[str, object]:
