@@ -1,4 +1,4 @@
--- Grain: one row per list of cities, measure and city that has published such a document: the first one.
+-- Grain: one row per list of cities, measure, five-year plan and city that has published such a document: the first.
 with
 cities as (select * from core.city_lists),
 
@@ -9,10 +9,20 @@ documents as (
 ),
 
 measured as (
-    select documents.kind as measure, documents.region_code, documents.document_id, documents.published
+    select
+        documents.kind as measure,
+        documents.period,
+        documents.region_code,
+        documents.document_id,
+        documents.published
     from documents
     union all
-    select 'digital_chapter' as measure, documents.region_code, documents.document_id, documents.published
+    select
+        'digital_chapter' as measure,
+        documents.period,
+        documents.region_code,
+        documents.document_id,
+        documents.published
     from documents
     where documents.kind = 'five_year_proposals' and documents.digital_chapter
 ),
@@ -21,10 +31,11 @@ ordered as (
     select
         cities.list_id,
         measured.measure,
+        measured.period,
         measured.region_code,
         measured.document_id,
         row_number() over (
-            partition by cities.list_id, measured.measure, measured.region_code
+            partition by cities.list_id, measured.measure, measured.period, measured.region_code
             order by measured.published nulls last, measured.document_id
         ) as place
     from cities
@@ -35,6 +46,7 @@ final as (
     select
         ordered.list_id,
         ordered.measure,
+        ordered.period,
         ordered.region_code,
         ordered.document_id
     from ordered

@@ -1,4 +1,4 @@
--- Grain: one row per list of cities and measure: how many of the cities have published such a plan.
+-- Grain: one row per list of cities, measure and five-year plan: how many of the cities have published such a plan.
 with
 cities as (select * from core.city_lists),
 
@@ -16,13 +16,14 @@ published as (
     select
         plans.list_id,
         plans.measure,
+        plans.period,
         count(*) as cities
     from plans
-    group by plans.list_id, plans.measure
+    group by plans.list_id, plans.measure, plans.period
 ),
 
 proposals as (
-    select published.list_id, published.cities
+    select published.list_id, published.period, published.cities
     from published
     where published.measure = 'five_year_proposals'
 ),
@@ -31,6 +32,7 @@ final as (
     select
         published.list_id,
         published.measure,
+        published.period,
         published.cities,
         lists.listed,
         coalesce(proposals.cities, 0) as proposals,
@@ -40,7 +42,7 @@ final as (
         end as share_of_proposals
     from published
     inner join lists on published.list_id = lists.list_id
-    left join proposals on published.list_id = proposals.list_id
+    left join proposals on published.list_id = proposals.list_id and published.period = proposals.period
 )
 
 select * from final

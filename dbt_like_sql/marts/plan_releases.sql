@@ -1,4 +1,4 @@
--- Grain: one row per kind of plan and region: its first document of the kind, in the order of publication.
+-- Grain: one row per kind of plan, five-year plan and region: its first document of them, in the order of publication.
 with
 documents as (
     select *
@@ -11,7 +11,8 @@ ordered as (
     select
         documents.*,
         row_number() over (
-            partition by documents.kind, documents.region_code order by documents.published, documents.document_id
+            partition by documents.kind, documents.period, documents.region_code
+            order by documents.published, documents.document_id
         ) as place
     from documents
 ),
@@ -19,12 +20,13 @@ ordered as (
 final as (
     select
         ordered.kind,
+        ordered.period,
         ordered.region_code,
         ordered.document_id,
         ordered.published,
         ordered.title,
-        rank() over (partition by ordered.kind order by ordered.published) as release_rank,
-        count(*) over (partition by ordered.kind order by ordered.published) as regions_so_far
+        rank() over (partition by ordered.kind, ordered.period order by ordered.published) as release_rank,
+        count(*) over (partition by ordered.kind, ordered.period order by ordered.published) as regions_so_far
     from ordered
     where ordered.place = 1
 )

@@ -1,5 +1,7 @@
 -- Grain: one row per region, year and policy area, with 0 for an area that no document tells of.
 with
+regions as (select * from core.regions),
+
 documents as (select * from core.documents where counted),
 
 areas as (select * from core.policy_terms where lexicon = 'policy_area'),
@@ -13,6 +15,14 @@ searched as (
         count(*) as documents_searched
     from documents
     group by documents.region_code, documents.year
+),
+
+levels as (
+    select
+        regions.region_code,
+        min(regions.level) as level
+    from regions
+    group by regions.region_code
 ),
 
 found as (
@@ -36,9 +46,17 @@ final as (
         areas.name_en,
         coalesce(found.documents, 0) as documents,
         coalesce(found.hits, 0) as hits,
-        searched.documents_searched
+        searched.documents_searched,
+        100.0 * least(1.0, ln(1 + coalesce(found.documents, 0)) / ln(1 + 20)) as count_score,
+        levels.level,
+        case
+            when levels.level = 'nation' then 1.0::double
+            when levels.level = 'province' then 0.5::double
+            else 0.2::double
+        end as level_weight
     from searched
     inner join areas on areas.lexicon = 'policy_area'
+    inner join levels on searched.region_code = levels.region_code
     left join found
         on searched.region_code = found.region_code and searched.year = found.year and areas.term_id = found.term_id
 )

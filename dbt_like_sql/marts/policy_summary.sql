@@ -27,7 +27,8 @@ covered as (
         count(case when counts.domain = 'service' and counts.documents > 0 then 1 end) as service_areas,
         count(case when counts.domain = 'governance' and counts.documents > 0 then 1 end) as governance_areas,
         count(case when counts.domain = 'service' then 1 end) as all_service_areas,
-        count(case when counts.domain = 'governance' then 1 end) as all_governance_areas
+        count(case when counts.domain = 'governance' then 1 end) as all_governance_areas,
+        min(counts.level_weight) as level_weight
     from counts
     group by counts.region_code, counts.year
 ),
@@ -60,6 +61,11 @@ final as (
         texts.characters as characters_searched,
         coalesce(themes.service_documents, 0) as service_documents,
         coalesce(themes.governance_documents, 0) as governance_documents,
+        100.0 * least(1.0, ln(1 + coalesce(themes.service_documents, 0)) / ln(1 + 20)) as service_count_score,
+        100.0 * least(1.0, ln(1 + coalesce(themes.governance_documents, 0)) / ln(1 + 20)) as governance_count_score,
+        covered.level_weight,
+        covered.level_weight * coalesce(themes.service_documents, 0) as service_documents_weighted,
+        covered.level_weight * coalesce(themes.governance_documents, 0) as governance_documents_weighted,
         100.0 * covered.service_areas / covered.all_service_areas as service_coverage,
         100.0 * covered.governance_areas / covered.all_governance_areas as governance_coverage,
         coalesce(technology.technology_hits, 0) as technology_hits,

@@ -53,6 +53,7 @@ final as (
         rates.documents,
         rates.hits,
         rates.density,
+        before.year as year_before,
         before.hits as hits_before,
         before.density as density_before,
         rates.density - before.density as density_change

@@ -1,4 +1,4 @@
--- Grain: one row per kind of document and technology term: how often it is used, over the cities with such a document.
+-- Grain: one row per kind of document, five-year plan and technology term: its use over the regions that have one.
 with
 documents as (select * from core.documents where counted),
 
@@ -9,25 +9,28 @@ hits as (select * from core.policy_hits where lexicon = 'technology_term'),
 kinds as (
     select
         documents.kind,
+        documents.period,
         count(*) as documents,
         count(distinct documents.region_code) as regions
     from documents
-    group by documents.kind
+    group by documents.kind, documents.period
 ),
 
 used as (
     select
         hits.kind,
+        hits.period,
         hits.term_id,
         count(*) as hits,
         count(distinct hits.region_code) as regions_using
     from hits
-    group by hits.kind, hits.term_id
+    group by hits.kind, hits.period, hits.term_id
 ),
 
 final as (
     select
         kinds.kind,
+        kinds.period,
         terms.term_id,
         terms.theme,
         terms.name_zh,
@@ -39,7 +42,8 @@ final as (
         coalesce(used.regions_using, 0)::double / kinds.regions as share
     from kinds
     inner join terms on terms.lexicon = 'technology_term'
-    left join used on kinds.kind = used.kind and terms.term_id = used.term_id
+    left join used
+        on kinds.kind = used.kind and kinds.period = used.period and terms.term_id = used.term_id
 )
 
 select * from final

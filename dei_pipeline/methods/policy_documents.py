@@ -64,6 +64,7 @@ def core_documents(staged: pl.DataFrame, texts: pl.DataFrame, regions: Regions, 
     titles = found["title"].to_list()
     found = found.with_columns(
         pl.Series("kind", [kind_of(title, lexicons) for title in titles], dtype=pl.String),
+        pl.Series("period", [policy.plan_period(title) for title in titles], dtype=pl.String),
         pl.Series("digital_chapter", [has_digital_chapter(body or "") for body in found["text"]], dtype=pl.Boolean),
         pl.col("text").fill_null(""),
     )
@@ -229,7 +230,7 @@ def policy_hits(documents: pl.DataFrame, texts: pl.DataFrame, lexicons: Lexicons
     if not sum(hits.height for hits in found):
         raise NothingToDo(f"none of {counted.height} documents holds a term of the lexicons")
     own = ["document_id", "lexicon", "start"]
-    about = counted.select("document_id", "region_code", "year", "kind")
+    about = counted.select("document_id", "region_code", "year", "kind", "period")
     frame = _with_cells(pl.concat(found), texts).join(about, on="document_id", maintain_order="left").sort(own)
     edges = [
         make_edges(frame, own, DOCUMENTS, ["document_id"], "document"),
@@ -271,8 +272,10 @@ def plan_tasks(documents: pl.DataFrame, texts: pl.DataFrame, lexicons: Lexicons)
     """
     plans = documents.filter((pl.col("kind") == PLAN) & pl.col("counted")).sort("document_id")
     frames = [
-        policy.plan_tasks(text).with_columns(document_id=pl.lit(document), region_code=pl.lit(region))
-        for document, region, text in plans.select("document_id", "region_code", "text").iter_rows()
+        policy.plan_tasks(text).with_columns(
+            document_id=pl.lit(document), region_code=pl.lit(region), period=pl.lit(period)
+        )
+        for document, region, period, text in plans.select("document_id", "region_code", "period", "text").iter_rows()
     ]
     tasks = pl.concat(frames) if frames else pl.DataFrame()
     if not tasks.height:

@@ -49,6 +49,12 @@ def corpus(texts: Policies, tmp_path_factory) -> Lake:
 
 def test_the_tables_count_what_the_report_prints(corpus):
     counts = corpus.read("mart/plan_counts").filter(list_id="dei_2021")
+    assert dict(counts.select("measure", "period").iter_rows()) == {
+        "five_year_proposals": "2021-2025",
+        "digital_chapter": "2021-2025",
+        "five_year_outline": "2021-2025",
+        "newinfra_plan": "none",
+    }
     found = {
         measure: (cities, listed) for measure, cities, listed in counts.select("measure", "cities", "listed").rows()
     }
@@ -63,7 +69,7 @@ def test_the_tables_count_what_the_report_prints(corpus):
 
 
 def test_the_tasks_of_the_plans_come_in_the_printed_shares(corpus):
-    tasks = {(c, s): (n, share) for c, s, n, _, _, share in corpus.read("mart/task_shares").rows()}
+    tasks = {(c, s): (n, share) for _, c, s, n, _, _, share in corpus.read("mart/task_shares").rows()}
     assert sum(n for (_, subclass), (n, _) in tasks.items() if subclass == "all") == 645
     assert tasks["fusion", "all"][0] == round(0.6 * 645)
     shares = {s: round(share) for (c, s), (_, share) in tasks.items() if c == "fusion" and s != "all"}

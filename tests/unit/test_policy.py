@@ -1,9 +1,7 @@
-"""Terms in policy texts, counts, timelines and task classes."""
+"""Terms in policy texts, five-year plans, tasks and their classes."""
 
-import datetime
 import re
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -104,86 +102,6 @@ def test_hits_are_those_of_a_plain_search_with_their_surroundings(texts, forms, 
         assert snippet == text[max(0, at - context) : at + len(form) + context]
 
 
-# -- measures ----------------------------------------------------------------------------------------------------------
-def test_measures_keep_the_shape_of_their_input():
-    assert policy.coverage([[1, 0, 3, 0], [0, 0, 0, 0]]).tolist() == [50.0, 0.0]
-    np.testing.assert_allclose(policy.count_score([[0, 20], [40, 5]]), [[0, 100], [100, 58.851905541]])
-    assert policy.density([36, 0], 24_000).tolist() == [15.0, 0.0]
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: policy.coverage([]), "coverage"),
-        (lambda: policy.coverage([1, np.nan]), "coverage"),
-        (lambda: policy.count_score([-1]), "count_score"),
-        (lambda: policy.count_score([np.inf]), "count_score"),
-        (lambda: policy.count_score([1], 0), "count_score"),
-        (lambda: policy.density([-1], [10]), "density"),
-        (lambda: policy.density([1], [0]), "density"),
-        (lambda: policy.percentage(3, 2), "percentage"),
-        (lambda: policy.percentage(0, 0), "percentage"),
-        (lambda: policy.weighted_count(["nation", "village"]), "«village» has no weight"),
-    ],
-)
-def test_a_measure_refuses_what_it_is_not_defined_on(call, message):
-    with pytest.raises(MethodError, match=message):
-        call()
-
-
-def test_documents_weigh_as_their_level():
-    assert policy.weighted_count(["prefecture"] * 5 + ["nation", "province"]) == 2.5
-
-
-@given(st.floats(0, 1e6), st.floats(0, 1e6))
-def test_a_count_score_rises_with_the_count_and_stays_within_0_and_100(a, b):
-    low, high = policy.count_score(sorted([a, b]))
-    assert 0 <= low <= high <= 100
-
-
-# -- tables over cities ------------------------------------------------------------------------------------------------
-def test_term_frequencies_rest_on_the_cities_with_a_plan_and_hold_unused_terms():
-    found = policy.term_frequencies(
-        pl.DataFrame({"document_id": ["a", "a", "b", "x"], "term_id": ["5g", "5g", "5g", "5g"]}),
-        pl.DataFrame({"document_id": ["a", "b", "c", "d"], "region_code": ["1", "2", "3", "1"]}),
-        ["5g", "blockchain"],
-    )
-    assert found.rows() == [("5g", 3, 2, 2 / 3), ("blockchain", 0, 0, 0.0)]
-
-
-def test_term_frequencies_of_no_plan_are_refused():
-    none = pl.DataFrame(schema={"document_id": pl.String, "region_code": pl.String})
-    with pytest.raises(MethodError, match="no city has a complete plan"):
-        policy.term_frequencies(none.rename({"region_code": "term_id"}), none, ["5g"])
-
-
-def test_a_timeline_holds_the_first_document_of_each_region():
-    days = [
-        datetime.date(2020, 5, 7),
-        datetime.date(2020, 5, 30),
-        datetime.date(2020, 5, 30),
-        datetime.date(2020, 6, 1),
-    ]
-    given = pl.DataFrame({"document_id": list("abcd"), "region_code": ["1", "2", "3", "1"], "published": days})
-    assert policy.release_timeline(given).rows() == [
-        ("1", "a", days[0], 1, 1),
-        ("2", "b", days[1], 2, 3),
-        ("3", "c", days[2], 2, 3),
-    ]
-    with pytest.raises(MethodError, match="e has no date"):
-        policy.release_timeline(pl.concat([given, given.head(1).with_columns(document_id=pl.lit("e"), published=None)]))
-
-
-def test_change_is_against_the_year_before_and_growth_from_nothing_is_null():
-    counts = pl.DataFrame({"term_id": ["a", "a", "a", "b"], "year": [2019, 2020, 2022, 2020], "hits": [0, 4, 6, 5]})
-    found = policy.year_on_year(counts, ["term_id"])
-    assert found.select("before", "change", "growth").rows() == [(None,) * 3, (0, 4, None), (None,) * 3, (None,) * 3]
-    more = policy.year_on_year(counts.with_columns(year=pl.Series([2019, 2020, 2021, 2020])), ["term_id"])
-    assert more.row(2)[3:] == (4, 2, 0.5)
-    with pytest.raises(MethodError, match="do not name a row"):
-        policy.year_on_year(pl.concat([counts, counts]), ["term_id"])
-
-
 # -- plans -------------------------------------------------------------------------------------------------------------
 PLAN = """某市推进新型基础设施建设行动方案
 一、总体要求
@@ -205,6 +123,29 @@ CLASSES = pl.DataFrame(
         "form": ["5G", "数据中心", "工业互联网", "城市大脑"],
     }
 )
+
+
+@pytest.mark.parametrize(
+    ("title", "period"),
+    [
+        ("中共北京市委关于制定北京市国民经济和社会发展第十三个五年规划的建议", "2016-2020"),
+        ("北京市国民经济和社会发展第十四个五年规划和二〇三五年远景目标纲要", "2021-2025"),
+        ("中共北京市委关于制定北京市国民经济和社会发展第十五个五年规划的建议", "2026-2030"),
+        ("上海市“十四五”新型基础设施建设规划（第十四个五年规划）", "2021-2025"),
+        ("国民经济和社会发展第14个五年规划", "2021-2025"),
+        ("国民经济和社会发展第十个五年计划纲要", "2001-2005"),
+        ("发展国民经济的第一个五年计划", "1953-1957"),
+        ("发展国民经济的第二个五年计划", "1958-1962"),
+        ("第三个五年计划", "1966-1970"),
+        ("第二十个五年规划", "2051-2055"),
+        ("“十三五”规划评估和“十四五”规划思路", "none"),
+        ("上海市推进新型基础设施建设行动方案（2020—2022年）", "none"),
+        ("二十四五岁青年的十五年", "none"),
+        (None, "none"),
+    ],
+)
+def test_a_title_that_names_one_five_year_plan_belongs_to_its_period(title, period):
+    assert policy.plan_period(title) == period
 
 
 def test_tasks_are_the_finest_headings_outside_aims_and_safeguards():
@@ -233,20 +174,3 @@ def test_a_task_goes_to_the_class_named_most_and_of_equals_first():
     )
     found = policy.task_classes(tasks, CLASSES)
     assert found.rows() == [("1", "information", None, 2), ("2", "fusion", "industry", 1), ("3", None, None, 0)]
-
-
-def test_shares_of_tasks_add_up_and_unclassified_ones_do_not_count():
-    classes = pl.DataFrame(
-        {
-            "class_id": ["fusion"] * 3 + ["information", None],
-            "subclass_id": ["industry", "industry", "society", None, None],
-        }
-    )
-    assert policy.task_shares(classes).rows() == [
-        ("fusion", None, 3, 0.75, 1.0),
-        ("fusion", "industry", 2, 0.5, 2 / 3),
-        ("fusion", "society", 1, 0.25, 1 / 3),
-        ("information", None, 1, 0.25, 1.0),
-    ]
-    with pytest.raises(MethodError, match="no task is classified"):
-        policy.task_shares(classes.tail(1))

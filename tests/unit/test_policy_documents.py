@@ -10,7 +10,7 @@ from dei_pipeline.contracts import python_contracts
 from dei_pipeline.errors import NothingToDo, ReferenceFileError
 from dei_pipeline.lake import Lake
 from dei_pipeline.methods import policy_documents as methods
-from dei_pipeline.methods.regions import Regions
+from dei_pipeline.methods.regions import Regions, core_regions
 from dei_pipeline.provenance import row_key
 from dei_pipeline.settings import Settings
 from dei_pipeline.sources.document_tables import document_texts, documents
@@ -323,6 +323,7 @@ def mart(core, texts, hits):
         "core/policy_terms": methods.policy_terms(LEXICONS).frame,
         "core/plan_tasks": methods.plan_tasks(core.frame, texts.frame, LEXICONS).frame,
         "core/city_lists": lists,
+        "core/regions": core_regions(Regions.load(REFERENCE)).frame,
     }
 
     def run(name):
@@ -346,6 +347,7 @@ def test_counts_hold_zeros_for_areas_that_were_searched_in_vain(mart):
 
 def test_frequencies_and_changes_rest_on_the_documents_of_a_kind(mart):
     found = mart("term_frequencies").filter(kind="five_year_proposals")
+    assert set(found["period"]) == {"2021-2025"}
     rows = {row["term_id"]: row for row in found.to_dicts()}
     assert (rows["big_data"]["hits"], rows["big_data"]["share"], rows["blockchain"]["hits"]) == (1, 0.5, 0)
     changes = mart("term_changes")
@@ -368,6 +370,6 @@ def test_releases_are_in_order_and_plans_of_the_cities_are_counted(mart):
 
 
 def test_shares_of_tasks_are_those_of_the_method(mart):
-    shares = {(c, s): (a, b) for c, s, _, _, a, b in mart("task_shares").rows()}
+    shares = {(c, s): (a, b) for _, c, s, _, _, a, b in mart("task_shares").rows()}
     assert shares["fusion", "all"] == (pytest.approx(200 / 3), 100.0)
     assert shares["fusion", "society"] == (pytest.approx(100 / 3), 50.0)
