@@ -1,5 +1,6 @@
 """Tables of received documents: every run of characters with its role, and what each document is."""
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -129,12 +130,12 @@ def documents(texts: pl.DataFrame, files: pl.DataFrame) -> Table:
         NothingToDo: the lake holds no document, or none of them can be used.
     """
     manifests = {row["sha256"]: row for row in files.iter_rows(named=True)}
-    beside = texts.filter(pl.col("role").str.starts_with(SAID))
+    beside = texts.filter(pl.col("role").str.starts_with(SAID)).sort("document_id", "position")
     said: dict[str, _Row] = {}
     for (document,), rows in beside.partition_by("document_id", as_dict=True, maintain_order=True).items():
         names = [role.removeprefix(SAID) for role in rows["role"]]
         fields, cells = (dict(zip(names, rows[column], strict=True)) for column in ("text", "source_cell"))
-        said[str(document)] = _Row(str(document), _mended(fields), cells)
+        said[str(document)] = _mended(_Row(str(document), fields, cells))
     lists = _Lists([row for row in said.values() if row.fields["format"] == LIST])
     kept = texts.filter(~pl.col("role").str.starts_with(SAID)).sort("document_id", "position")
     found, aside, edges, contradicted, used = [], [], [], [], set()
@@ -177,17 +178,22 @@ def documents(texts: pl.DataFrame, files: pl.DataFrame) -> Table:
     )
 
 
-def _mended(fields: Mapping[str, str]) -> dict[str, str]:
-    """The fields of a row; where a date stands as the issuer, title and issuer had been run together: «title，issuer».
+def _mended(row: _Row) -> _Row:
+    """A row as it was meant: where a date stands as the issuer, title and issuer were run together, «title，issuer».
 
-    The columns behind them are then one off, and do not count.
+    Each field keeps the cell that it is read from. The columns behind them are one off, and do not count.
     """
-    title, comma, issuer = fields.get("title", "").rpartition("，")
-    date = fields.get("issuer", "")
+    before = dict(itertools.takewhile(lambda said: said[0] != "issuer", row.fields.items()))
+    title, comma, issuer = before.get("title", "").rpartition("，")
+    date = row.fields.get("issuer", "")
     if not comma or not re.fullmatch(r"\d{4}-\d{1,2}-\d{1,2}", date.strip()):
-        return dict(fields)
-    kept = {name: text for name, text in fields.items() if name not in ("kind", "url", "year")}
-    return kept | {"title": title, "issuer": issuer, "published": date}
+        return row
+    cells = {name: row.cells[name] for name in before}
+    return _Row(
+        row.document_id,
+        before | {"title": title, "issuer": issuer, "published": date},
+        cells | {"issuer": cells["title"], "published": row.cells["issuer"]},
+    )
 
 
 def _document(

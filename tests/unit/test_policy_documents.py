@@ -167,6 +167,28 @@ def test_a_list_tells_about_the_document_of_its_number_and_title(staged):
     assert (row["published"], row["published_confidence"]) == (datetime.date(2020, 3, 2), 0.95)
 
 
+def test_what_a_run_together_row_of_a_list_says_leads_to_the_cells_it_stands_in(tmp_path):
+    """Title and issuer share the cell of the title, so the date stands under 发布机构 and the rest is one off."""
+    row = "A001,成都市智慧交通规划，成都市人民政府,2020-03-02,规划,交通,上海市,成都市\n"
+    files = {
+        "list.csv": f"编号,文件名称,发布机构,发布日期,文件类型,主题,地区\n{row}",
+        "A001_成都市智慧交通规划.txt": "成都市智慧交通规划\n建设智慧停车与智能交通。\n",
+    }
+    (folder := tmp_path / "files").mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text, "utf-8")
+    lake = Lake(tmp_path / "lake")
+    ingest(lake, [folder], recogniser(REFERENCE))
+    manifests = manifest_table(lake).frame
+    table = documents(document_texts(lake, manifests, manifests["sha256"].to_list()).frame, manifests)
+    said = table.frame.select("title", "issuer", "published", "region_label", "kind_label").row(0)
+    assert said == ("成都市智慧交通规划", "成都市人民政府", datetime.date(2020, 3, 2), None, None)
+    edges = table.edges.filter(pl.col("role") != "text").select(
+        "role", cell=pl.col("parent_key").str.split("!").list[1]
+    )
+    assert dict(edges.iter_rows()) == {"id": "A2", "title": "B2", "issuer": "B2", "published": "C2"}
+
+
 def test_a_row_with_the_number_of_another_document_is_no_evidence_and_told(staged):
     row = about(staged, "A002")
     assert row["title"] == "成都市智慧养老规划"
