@@ -6,13 +6,13 @@ A table is read for texts where a column is headed «full_text», «正文» …
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
 from dei_pipeline.errors import SourceError
-from dei_pipeline.sources.decode import decode
+from dei_pipeline.sources.decode import Decoded, decode
 from dei_pipeline.sources.document_decode import (
     LIMITS,
     DocumentLimits,
@@ -79,7 +79,7 @@ def read_documents(content: bytes, name: str, limits: DocumentLimits = LIMITS) -
     check(name, "max_bytes", len(content), limits)
     if _may_be_table(content, name):
         try:
-            sources = list(_of_table(decode(content, name).cells, name, limits))
+            sources = _of_table(decode(content, name), name, limits)
         except SourceError as error:
             if not name.lower().endswith(DOCUMENT_SUFFIXES):
                 raise
@@ -101,11 +101,12 @@ def _may_be_table(content: bytes, name: str) -> bool:
     return not binary and not looks_like_html(content) and not name.lower().endswith((".txt", ".pdf"))
 
 
-def _of_table(cells: pl.DataFrame, name: str, limits: DocumentLimits) -> Iterator[Source]:
+def _of_table(decoded: Decoded, name: str, limits: DocumentLimits) -> list[Source]:
     """One source for each text, or for each row that tells of a document; rows of one url with an order are one."""
-    for sheet in cells["sheet"].unique(maintain_order=True):
+    sheets: dict[int, list[Source]] = {}
+    for number, sheet in enumerate(decoded.sheets, start=1):
         rows: dict[int, dict[int, tuple[str, str]]] = {}
-        for row, col, cell, text in cells.filter(sheet=sheet).select("row", "col", "cell", "text").iter_rows():
+        for row, col, cell, text in decoded.cells.filter(sheet=sheet).select("row", "col", "cell", "text").iter_rows():
             rows.setdefault(row, {})[col] = (cell, text)
         heads = {row: _fields_of(found) for row, found in list(rows.items())[:HEADER_ROWS]}
         header = max(heads, key=lambda row: len(heads[row]), default=None)
@@ -119,7 +120,11 @@ def _of_table(cells: pl.DataFrame, name: str, limits: DocumentLimits) -> Iterato
         records = [_record(sheet, row, found, fields) for row, found in below.items()]
         if not records:
             refuse(name, "a table with a header and no rows", "let it be, or give the rows")
-        yield from _joined(records) if {TEXT, "order", "url"} <= set(fields.values()) else records
+        joined = {TEXT, "order", "url"} <= set(fields.values())
+        sheets[number] = list(_joined(records)) if joined else records
+    if len(sheets) > 1:
+        return [replace(one, number=f"{sheet}.{one.number}") for sheet, found in sheets.items() for one in found]
+    return [one for found in sheets.values() for one in found]
 
 
 def _fields_of(row: Mapping[int, tuple[str, str]]) -> dict[int, str]:
@@ -192,7 +197,7 @@ def document_pages(content: bytes, name: str, no_table: SourceError | None = Non
 
 # -- runs --------------------------------------------------------------------------------------------------------------
 def document_id(sha256: str, number: str) -> str:
-    """Start of the file's sha256, and the row where the file is a table of documents."""
+    """Start of the file's sha256, and the number of the document where the file is a table of documents."""
     return f"{sha256[:12]}-{number}" if number else sha256[:12]
 
 

@@ -85,7 +85,8 @@ class Source:
     """One document of a file.
 
     Attributes:
-        number: row of a table; empty where the file is the document.
+        number: row of a table, after the number of its sheet (`2.5`) if several hold documents; empty where the file
+            is the document.
         parts: its pages; none for a row of a list.
         said: what stands beside the text.
         wrapped: whether lines may end where the page does.

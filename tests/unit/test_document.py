@@ -6,6 +6,7 @@ import zipfile
 import docx
 import polars as pl
 import pytest
+import xlsxwriter
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -200,6 +201,22 @@ def test_paragraphs_of_one_url_are_one_document_in_their_order():
     found = runs(content.encode(), "a.csv")
     texts = found.filter(role=TEXT).group_by("document_id", maintain_order=True).agg(pl.col("text").str.join(""))
     assert texts["text"].to_list() == ["前。\n后。\n", "别的。\n"]
+
+
+def test_texts_of_two_sheets_are_documents_of_their_own():
+    target = io.BytesIO()
+    with xlsxwriter.Workbook(target) as book:
+        book.add_worksheet("空")
+        for sheet, city in (("2020", "上海市"), ("2021", "北京市")):
+            page = book.add_worksheet(sheet)
+            page.write_row(0, 0, ["标题", "地区", "正文"])
+            page.write_row(1, 0, [f"{city}规划", city, f"{city}发展数字经济。"])
+    found = runs(target.getvalue(), "a.xlsx")
+    assert not found["source_cell"].is_duplicated().any()
+    texts = found.filter(role=TEXT).select(pl.col("document_id").str.split("-").list.last(), "sheet", "text").rows()
+    assert texts == [("2.2", "2020", "上海市发展数字经济。\n"), ("3.2", "2021", "北京市发展数字经济。\n")]
+    places = found.filter(role="said_format")["source_cell"].str.split("/").list.last().to_list()
+    assert places == ["file!2.2", "file!3.2"]
 
 
 def test_a_list_of_documents_is_no_document():
