@@ -19,6 +19,10 @@ class SourceError(DeiError):
     """A source file cannot be read, or is not what it says."""
 
 
+class LimitError(SourceError):
+    """Reading a source file takes more than is allowed of time, memory, pages, characters or depth."""
+
+
 class ReferenceFileError(DeiError):
     """A reviewed file (layout, region table, methodology, correction) is wrong."""
 

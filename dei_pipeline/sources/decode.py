@@ -8,6 +8,7 @@ Nothing in a file is run or followed: no macros, links, external entities or ima
 import re
 
 from dei_pipeline.errors import SourceError
+from dei_pipeline.sources.contained import contained
 from dei_pipeline.sources.decode_base import (
     CELL_SCHEMA,
     DEFAULT,
@@ -96,7 +97,7 @@ def _decode(content: bytes, name: str, limits: Limits) -> Decoded:
         return ole_cells(content, name, limits)
     head = content[:4096].lower()
     if re.match(rb"\s*(?:[a-z-]+:[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*)+", head) and b"content-type" in head:
-        return mhtml_cells(content, name, limits)
+        return contained(mhtml_cells, name, content, name, limits)
     if content[:2] not in (b"\xff\xfe", b"\xfe\xff") and b"\x00" in content:
         refuse(name, "a binary file of a kind that is not read", SUPPORTED)
     start = head.replace(b"\x00", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
@@ -105,5 +106,5 @@ def _decode(content: bytes, name: str, limits: Limits) -> Decoded:
             spreadsheet = b"office:spreadsheet" in start
             what = "an XML spreadsheet (Excel 2003)" if spreadsheet else "XML, not a table"
             refuse(name, f"the file is {what}", "open it in Excel and save it as .xlsx" if spreadsheet else SUPPORTED)
-        return html_cells([(content, None)], "html", name, limits)
+        return contained(html_cells, name, [(content, None)], "html", name, limits)
     return csv_cells(content, name, limits)

@@ -11,11 +11,13 @@ from typing import Any
 import polars as pl
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from dei_pipeline.errors import SourceError
+from dei_pipeline.errors import LimitError, SourceError
 from dei_pipeline.sources.decode_base import SUPPORTED, Decoded, Limits, bounds, cells_of, check, joined, refuse
 
 TEXT_SHEET = "text"
 CSV_SHEET = "csv"
+MAX_DEPTH = 1_000  # HTML elements inside one another
+LEAST_COMMON = 0.6  # share of everyday characters among all Chinese ones; a wrong encoding has fewer
 _BLOCKS = "p,div,li,ul,ol,dl,dt,dd,h1,h2,h3,h4,h5,h6,section,article,header,footer,pre,center,blockquote,form,tr,td,th"
 _BLOCK, _LINE, _TABLE = "\x1d", "\x1e", "\x1f"
 
@@ -23,20 +25,26 @@ _BLOCK, _LINE, _TABLE = "\x1d", "\x1e", "\x1f"
 def decoded_text(content: bytes, name: str, declared: str | None, lenient: bool) -> tuple[str, str, int]:
     """Text, its encoding and the count of unreadable places: BOM, declared charset, strict UTF-8, then GB 18030.
 
+    A declared charset of Western letters, which any bytes are text in, comes last.
+
     Raises:
         SourceError: not `lenient`, and the bytes are none of these.
     """
     boms = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
     tried = [encoding for bom, encoding in boms if content.startswith(bom)]
-    if declared:
-        chinese = declared.strip().lower() in {"gb2312", "gbk", "gb_2312-80", "x-gbk", "cp936"}
-        tried.append("gb18030" if chinese else declared.strip())
-    tried += ["utf-8", "gb18030"]
+    stated = (declared or "").strip().lower()
+    western = stated.startswith(("iso-8859-", "windows-125", "latin", "us-ascii", "ascii", "cp125"))
+    if stated and not western:
+        chinese = stated in {"gb2312", "gbk", "gb_2312-80", "x-gbk", "cp936"}
+        tried.append("gb18030" if chinese else stated)
+    tried += ["utf-8", "gb18030", stated] if western else ["utf-8", "gb18030"]
     for encoding in tried:
         try:
-            return content.decode(encoding), encoding, 0
+            text = content.decode(encoding)
         except (UnicodeDecodeError, LookupError):
             continue
+        if not western or encoding != "gb18030" or everyday(text):
+            return text, encoding, 0
     if not lenient:
         try:
             content.decode("gb18030")
@@ -47,6 +55,41 @@ def decoded_text(content: bytes, name: str, declared: str | None, lenient: bool)
     known = tried[0] if tried[0] in {"utf-8-sig", "utf-16", "gb18030"} else "utf-8"
     text = content.decode(known, errors="replace")
     return text, known, text.count("\ufffd")
+
+
+def everyday(text: str) -> bool:
+    """Whether the Chinese characters of a text are mostly of GB 2312's first level, as in all modern Chinese."""
+    han = "".join(re.findall(r"[\u3400-\u9fff\ue000-\uf8ff]", text))
+    common = sum(0xB0 <= lead <= 0xD7 for lead in han.encode("gb2312", "ignore")[::2])
+    return common >= LEAST_COMMON * len(han)
+
+
+def html_tree(content: bytes, name: str, charset: str | None = None) -> tuple[LexborHTMLParser, str, str, int]:
+    """A page without the control characters that readers mark places with, its text, encoding and unreadable places.
+
+    Args:
+        content: bytes of the page.
+        name: the file's name, for messages.
+        charset: what a mail header says; else the page's own word counts.
+
+    Raises:
+        LimitError: its elements lie deeper than `MAX_DEPTH`.
+    """
+    meta = re.search(rb"<meta[^>]*?charset\s*=\s*[\"']?\s*([\w-]+)", content[:8192], re.I)
+    declared = charset or (meta.group(1).decode() if meta else None)
+    text, encoding, bad = decoded_text(content, name, declared, lenient=True)
+    tree = LexborHTMLParser(re.sub(r"[\x0e-\x11\x1d-\x1f]", "", text))
+    node, depth = tree.root, 0
+    while node is not None:
+        if depth > MAX_DEPTH:
+            raise LimitError(f"{name}: max_depth is {MAX_DEPTH:,}, its elements lie deeper", "save its text as .txt")
+        if node.child is not None:
+            node, depth = node.child, depth + 1
+            continue
+        while node is not None and node.next is None:
+            node, depth = node.parent, depth - 1
+        node = node.next if node is not None else None
+    return tree, text, encoding, bad
 
 
 def csv_cells(content: bytes, name: str, limits: Limits) -> Decoded:
@@ -101,15 +144,12 @@ def html_cells(pages: list[tuple[bytes, str | None]], format: str, name: str, li
     notes: dict[str, Any] = {}
     for content, charset in pages:
         check(name, "max_html_bytes", len(content), limits)
-        meta = re.search(rb"<meta[^>]*?charset\s*=\s*[\"']?\s*([\w-]+)", content[:8192], re.I)
-        declared = charset or (meta.group(1).decode() if meta else None)
-        text, notes["encoding"], bad = decoded_text(content, name, declared, lenient=True)
+        tree, text, notes["encoding"], bad = html_tree(content, name, charset)
         if bad:
             notes["unreadable_characters"] = notes.get("unreadable_characters", 0) + bad
         names = re.findall(r"<x:Name>([^<]*)</x:Name>", text)
         if names:
             notes["worksheet_names"] = names
-        tree = LexborHTMLParser(re.sub(f"[{_BLOCK}{_LINE}{_TABLE}]", "", text))
         title = tree.css_first("head > title")
         head = title.text() if title else ""
         tree.strip_tags(["script", "style", "noscript", "template", "noframes", "title", "xml"])

@@ -73,6 +73,13 @@ def _members(content: bytes, name: str, limits: Limits) -> dict[str, bytes]:
         listing = zipfile.ZipFile(io.BytesIO(content)).infolist()
     except (zipfile.BadZipFile, ValueError, struct.error) as error:
         raise SourceError(f"{name}: the zip (.xlsx) is cut off or damaged", "fetch the file again") from error
+    names = [info.filename for info in listing]
+    if "xl/workbook.xml" not in names:
+        kinds = {"word/": "a Word document", "ppt/": "a presentation", "xl/workbook.bin": "a binary workbook (.xlsb)"}
+        kinds |= {"mimetype": "an OpenDocument file", "Index/": "an Apple Numbers or Pages file"}
+        what = next((w for k, w in kinds.items() if any(n.startswith(k) for n in names)), "a zip archive")
+        fix = "unpack it and give the files inside" if what == "a zip archive" else "save its table as .xlsx"
+        refuse(name, f"the file is {what}, not an .xlsx workbook", fix)
     members, total = {}, 0
     for info in listing:
         total += info.file_size
@@ -111,12 +118,6 @@ def _sheet_members(members: dict[str, bytes], name: str) -> list[str]:
 def xlsx_cells(content: bytes, name: str, limits: Limits, encrypted: bool = False) -> Decoded:
     """Cells of an .xlsx workbook; `encrypted` says that it came out of an encrypted container."""
     members = _members(content, name, limits)
-    if "xl/workbook.xml" not in members:
-        kinds = {"word/": "a Word document", "ppt/": "a presentation", "xl/workbook.bin": "a binary workbook (.xlsb)"}
-        kinds |= {"mimetype": "an OpenDocument file", "Index/": "an Apple Numbers or Pages file"}
-        what = next((w for k, w in kinds.items() if any(m.startswith(k) for m in members)), "a zip archive")
-        fix = "unpack it and give the files inside" if what == "a zip archive" else "save its table as .xlsx"
-        refuse(name, f"the file is {what}, not an .xlsx workbook", fix)
     errors: list[Errors] = []
     for member in _sheet_members(members, name):
         data = members.get(member, b"")

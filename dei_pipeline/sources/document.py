@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from dei_pipeline.errors import SourceError
+from dei_pipeline.errors import LimitError, SourceError
 from dei_pipeline.sources.decode import Decoded, decode
 from dei_pipeline.sources.document_decode import (
     LIMITS,
@@ -81,9 +81,8 @@ def read_documents(content: bytes, name: str, limits: DocumentLimits = LIMITS) -
         try:
             sources = _of_table(decode(content, name), name, limits)
         except SourceError as error:
-            if not name.lower().endswith(DOCUMENT_SUFFIXES):
+            if isinstance(error, LimitError) or not name.lower().endswith(DOCUMENT_SUFFIXES):
                 raise
-            del error
             sources = []
         if sources:
             return File(TABLE if sources[0].parts else LIST, tuple(sources))
@@ -186,7 +185,9 @@ def document_pages(content: bytes, name: str, no_table: SourceError | None = Non
             if why:
                 refuse(name, f"the page {why}")
     except SourceError as error:
-        raise error if texts or no_table is None else no_table from error
+        if texts or no_table is None or isinstance(error, LimitError):
+            raise
+        raise no_table from error
     named = name.lower().rpartition(".")[2]
     note = f"a page of HTML, though named .{named}" if file.format == "html" and texts else None
     many = {LIST: f"list of {len(file.sources)} documents", TABLE: f"table of {len(file.sources)} documents"}

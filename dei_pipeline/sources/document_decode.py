@@ -5,40 +5,41 @@ Nothing in a file is run, followed or fetched: no scripts, links, macros, extern
 
 import io
 import re
-import time
 import zipfile
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
+from xml.parsers import expat
 
-from dei_pipeline.errors import SourceError
-from dei_pipeline.sources.decode_text import decoded_text
+from dei_pipeline.errors import LimitError, SourceError
+from dei_pipeline.sources.contained import contained
+from dei_pipeline.sources.decode_text import decoded_text, everyday, html_tree
 from dei_pipeline.sources.document_text import Part
 
 TEXT_SHEET, HEAD_SHEET = "text", "head"
 READ = "give the text as .txt, .html, .pdf, .docx, or in a column «full_text» of a .csv"
 MOST_UNREADABLE = 0.01  # share of characters that could not be decoded
-LEAST_COMMON = (
-    0.6  # share of the everyday characters (GB 2312 level 1) among all Chinese ones; a wrong encoding has fewer
-)
+GUESSED = ("gb18030", "utf-16")  # encodings in which nearly all bytes make some characters
+NOT_EVERYDAY = "neither UTF-8 nor GB 18030: its characters make no everyday Chinese"
 _ZIP, _PDF, _OLE = b"PK\x03\x04", b"%PDF", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body|meta|style|div|table|p|title)\b", re.I)
-_TAG = re.compile(
-    rb"<(/?)(div|span|table|tbody|tr|td|ul|ol|section|article|blockquote|b|i|em|strong|font|center)\b", re.I
-)
 _DROPPED = ["script", "style", "noscript", "template", "noframes", "iframe", "object", "svg", "xml"]
 _BLOCKS = (
     "p,div,li,ul,ol,dl,dt,dd,h1,h2,h3,h4,h5,h6,section,article,header,footer,nav,aside,pre,center,blockquote,form,"
     "table,tr"
 )
-_MENUS = "nav,header,footer,aside,form,select,button,[role=navigation]"
+_MENUS = "nav,header:not(article header,main header),footer,aside,select,button,[role=navigation]"
 _BREAK, _CELL, _MENU, _MENU_END, _LINK, _LINK_END = "\x1d", "\x1e", "\x0e", "\x0f", "\x10", "\x11"
 _METAS = {
     "articletitle": "title", "title": "title", "pubdate": "published", "publishdate": "published",
     "contentsource": "issuer",
 }  # fmt: skip
 MOSTLY_LINK = 0.8
-_WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
-_FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+_WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main "
+_WORD_TEXT = "word/document.xml"
+_LEFT_OUT = {_WORD + "del", _WORD + "moveFrom", _WORD + "pPr"} | {
+    "http://schemas.openxmlformats.org/markup-compatibility/2006 Fallback"
+}
+_MARKS = {_WORD + "tab": "\t", _WORD + "br": "\n", _WORD + "cr": "\n"}
 
 
 @dataclass(frozen=True)
@@ -48,23 +49,17 @@ class DocumentLimits:
     Attributes:
         max_bytes: size of the file.
         max_pages: pages of a PDF.
-        max_characters: characters of its text.
-        max_unpacked: unpacked bytes of all members of a DOCX.
-        max_members: members of a DOCX.
-        max_ratio: unpacked to packed bytes of one member above 1 MB (zip bomb).
-        max_depth: HTML elements inside one another.
-        max_seconds: time for reading one file; looked at after each page.
+        max_characters: characters of its text; each paragraph of a DOCX counts as one more.
+        max_unpacked: unpacked bytes of the text of a DOCX with its markup.
+        max_ratio: its unpacked to packed bytes, if above 1 MB (zip bomb).
         max_rows: documents in a table.
     """
 
     max_bytes: int = 64 * 2**20
     max_pages: int = 2_000
     max_characters: int = 5_000_000
-    max_unpacked: int = 256 * 2**20
-    max_members: int = 5_000
+    max_unpacked: int = 64 * 2**20
     max_ratio: int = 200
-    max_depth: int = 1_000
-    max_seconds: float = 60.0
     max_rows: int = 50_000
 
 
@@ -107,7 +102,8 @@ def check(name: str, limit: str, found: float, limits: DocumentLimits) -> None:
     """Raises when `found` is above the limit of that name."""
     allowed = getattr(limits, limit)
     if found > allowed:
-        refuse(name, f"{limit} is {allowed:,}, the file has {found:,.0f}", "give the part that holds the document")
+        message = f"{name}: {limit} is {allowed:,}, the file has {found:,.0f}"
+        raise LimitError(message, "give the part that holds the document")
 
 
 def decode_document(content: bytes, name: str, limits: DocumentLimits = LIMITS) -> tuple[str, Source]:
@@ -121,14 +117,12 @@ def decode_document(content: bytes, name: str, limits: DocumentLimits = LIMITS) 
     Raises:
         SourceError: the file is no document, is damaged, locked, breaks a limit, or holds no text.
     """
-    try:
-        check(name, "max_bytes", len(content), limits)
-        format, source = _decode(content, name, limits)
-    except (SourceError, KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # libraries written in Rust or C raise what they like
-        what = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
-        raise SourceError(f"{name}: damaged or unusual file ({what})", "fetch it again, or save it as .txt") from error
+    check(name, "max_bytes", len(content), limits)
+    format = _format(content, name)
+    if format == "text":
+        source = Source("", _pages(plain_text(content, name)), wrapped=True)
+    else:
+        source = contained({"pdf": _pdf, "docx": _docx, "html": _html}[format], name, content, name, limits)
     check(name, "max_characters", sum(len(part.text) for part in source.parts), limits)
     if not any(part.text.strip() for part in source.parts):
         why = "its pages hold no text: a scan" if format == "pdf" else "it holds no text"
@@ -136,20 +130,18 @@ def decode_document(content: bytes, name: str, limits: DocumentLimits = LIMITS) 
     return format, source
 
 
-def _decode(content: bytes, name: str, limits: DocumentLimits) -> tuple[str, Source]:
+def _format(content: bytes, name: str) -> str:
     if content[:1024].lstrip(b"\x00 \t\r\n\xef\xbb\xbf").startswith(_PDF):
-        return "pdf", Source("", _pdf(content, name, limits), wrapped=True)
+        return "pdf"
     if content.startswith(_ZIP):
-        return "docx", Source("", (Part(TEXT_SHEET, _docx(content, name, limits)),))
+        return "docx"
     if content.startswith(_OLE):
         refuse(name, "a Word 97 document, or an encrypted one", "save it as .docx without a password")
     if content.startswith(b"{\\rtf"):
         refuse(name, "an RTF document", "save it as .docx")
     if content[:2] not in (b"\xff\xfe", b"\xfe\xff") and b"\x00" in content[:65536]:
         refuse(name, "a binary file of a kind that is not read")
-    if looks_like_html(content):
-        return "html", _html(content, name, limits)
-    return "text", Source("", _pages(plain_text(content, name)), wrapped=True)
+    return "html" if looks_like_html(content) else "text"
 
 
 def looks_like_html(content: bytes) -> bool:
@@ -167,10 +159,8 @@ def plain_text(content: bytes, name: str) -> str:
     text, encoding, bad = decoded_text(content, name, None, lenient=True)
     if bad > MOST_UNREADABLE * len(text):
         refuse(name, f"{bad} characters can be read neither as UTF-8 nor as GB 18030", "save it as UTF-8")
-    han = "".join(re.findall(r"[\u3400-\u9fff\ue000-\uf8ff]", text)) if encoding in ("gb18030", "utf-16") else ""
-    everyday = sum(0xB0 <= lead <= 0xD7 for lead in han.encode("gb2312", "ignore")[::2])
-    if everyday < LEAST_COMMON * len(han):
-        refuse(name, "neither UTF-8 nor GB 18030: its characters make no everyday Chinese", "save it as UTF-8")
+    if encoding in GUESSED and not everyday(text):
+        refuse(name, NOT_EVERYDAY, "save it as UTF-8")
     return text.removeprefix("\ufeff")
 
 
@@ -183,10 +173,9 @@ def _pages(text: str) -> tuple[Part, ...]:
 
 
 # -- PDF ---------------------------------------------------------------------------------------------------------------
-def _pdf(content: bytes, name: str, limits: DocumentLimits) -> tuple[Part, ...]:
+def _pdf(content: bytes, name: str, limits: DocumentLimits) -> Source:
     import pypdfium2
 
-    deadline = time.monotonic() + limits.max_seconds
     try:
         document = pypdfium2.PdfDocument(content)
     except pypdfium2.PdfiumError as error:
@@ -205,12 +194,8 @@ def _pdf(content: bytes, name: str, limits: DocumentLimits) -> tuple[Part, ...]:
             page.close()
             characters += len(text)
             check(name, "max_characters", characters, limits)
-            if time.monotonic() > deadline:
-                refuse(
-                    name, f"reading took more than {limits.max_seconds:g} s, to page {number + 1} of {len(document)}"
-                )
             parts.append(Part(f"p{number + 1}", text))
-        return tuple(parts)
+        return Source("", tuple(parts), wrapped=True)
     finally:
         document.close()
 
@@ -222,93 +207,102 @@ def is_docx(content: bytes) -> bool:
         return False
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return "word/document.xml" in archive.namelist()
+            return _WORD_TEXT in archive.namelist()
     except (zipfile.BadZipFile, NotImplementedError):
         return False
 
 
-def _docx(content: bytes, name: str, limits: DocumentLimits) -> str:
+def _docx(content: bytes, name: str, limits: DocumentLimits) -> Source:
     """Text of a Word document, one line a paragraph, cells of tables included; what was struck out left out."""
-    _check_members(content, name, limits)
-    import docx
-
-    body = docx.Document(io.BytesIO(content)).element.body
-    lines: list[str] = []
-    characters = 0
-    for paragraph in body.iter(f"{_WORD}p"):
-        if any(outer.tag == _FALLBACK for outer in paragraph.iterancestors()):
-            continue
-        line = "".join(_paragraph(paragraph))
-        characters += len(line)
-        check(name, "max_characters", characters, limits)
-        lines.append(line)
-    return "\n".join(lines)
-
-
-def _paragraph(node: Any) -> list[str]:
-    """The characters of a paragraph; those of paragraphs inside it (text boxes) stand for themselves."""
-    found = []
-    for child in node:
-        if child.tag in (f"{_WORD}p", f"{_WORD}del", f"{_WORD}moveFrom", _FALLBACK):
-            continue
-        if child.tag == f"{_WORD}t":
-            found.append(child.text or "")
-        elif child.tag == f"{_WORD}tab":
-            found.append("\t")
-        elif child.tag in (f"{_WORD}br", f"{_WORD}cr"):
-            found.append("\n")
-        else:
-            found += _paragraph(child)
-    return found
-
-
-def _check_members(content: bytes, name: str, limits: DocumentLimits) -> None:
-    """Refuses zip bombs by what really unpacks, and documents with DTDs or entities."""
     try:
-        archive = zipfile.ZipFile(io.BytesIO(content))
-    except zipfile.BadZipFile as error:
-        refuse(name, f"the file is a damaged zip archive ({error})", "fetch it again")
-    with archive:
-        members = archive.infolist()
-        check(name, "max_members", len(members), limits)
-        if "word/document.xml" not in archive.namelist():
-            refuse(name, "a zip archive that holds no Word document", "unpack it and give the files inside")
-        total = 0
-        for member in members:
-            size, said = 0, member.file_size
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if _WORD_TEXT not in archive.namelist():
+                refuse(name, "a zip archive that holds no Word document", "unpack it and give the files inside")
+            member = archive.getinfo(_WORD_TEXT)
             if member.flag_bits & 1:
                 refuse(name, "the document is locked with a password", "save it without one")
-            if said > 2**20:
-                check(name, "max_ratio", said / max(member.compress_size, 1), limits)
-            check(name, "max_unpacked", total + said, limits)
-            with archive.open(member) as stream:
-                tail = b""
-                while block := stream.read(2**20):
-                    size += len(block)
-                    check(name, "max_unpacked", total + size, limits)
-                    if member.filename.endswith((".xml", ".rels")) and re.search(
-                        rb"<!(?:DOCTYPE|ENTITY)", tail + block
-                    ):
-                        refuse(name, f"its part {member.filename} defines XML entities", "save it again in Word")
-                    tail = block[-16:]
-            total += size
+            check(name, "max_unpacked", member.file_size, limits)
+            if member.file_size > 2**20:
+                check(name, "max_ratio", member.file_size / max(member.compress_size, 1), limits)
+            with archive.open(member) as stream:  # gives no more than the size stated, which its checksum confirms
+                text = _Paragraphs(name, limits).read(stream)
+    except zipfile.BadZipFile as error:
+        refuse(name, f"the file is a damaged zip archive ({error})", "fetch it again")
+    except expat.ExpatError as error:
+        refuse(name, f"its part {_WORD_TEXT} is damaged ({error})", "save it again in Word")
+    return Source("", (Part(TEXT_SHEET, text),))
+
+
+class _Paragraphs:
+    """Reads the XML of a Word document as a stream: no tree is built, and no entity but those of XML itself is known.
+
+    A paragraph inside another (a text box) stands after it.
+    """
+
+    def __init__(self, name: str, limits: DocumentLimits) -> None:
+        self.name, self.limits = name, limits
+        self.lines: list[str] = []
+        self.open: list[tuple[int, list[str]]] = []  # number and pieces of each paragraph that is not yet at its end
+        self.left_out = 0  # elements around this place whose text does not count
+        self.in_text = False
+        self.characters = 0
+
+    def read(self, stream: IO[bytes]) -> str:
+        """The paragraphs, one a line."""
+        parser = expat.ParserCreate(namespace_separator=" ")
+        parser.StartDoctypeDeclHandler = self._doctype
+        parser.StartElementHandler, parser.EndElementHandler = self._start, self._end
+        parser.CharacterDataHandler = self._data
+        parser.ParseFile(stream)
+        return "\n".join(self.lines)
+
+    def _doctype(self, *_: Any) -> NoReturn:
+        refuse(self.name, f"its part {_WORD_TEXT} defines XML entities", "save it again in Word")
+
+    def _start(self, tag: str, _: Any) -> None:
+        if tag in _LEFT_OUT:
+            self.left_out += 1
+        elif self.left_out:
+            return
+        elif tag == _WORD + "p":
+            self.open.append((len(self.lines), []))
+            self.lines.append("")
+            self._count(1)
+        elif tag == _WORD + "t":
+            self.in_text = True
+        elif tag in _MARKS and self.open:
+            self.open[-1][1].append(_MARKS[tag])
+            self._count(1)
+
+    def _end(self, tag: str) -> None:
+        if tag in _LEFT_OUT:
+            self.left_out -= 1
+        elif self.left_out:
+            return
+        elif tag == _WORD + "p":
+            number, pieces = self.open.pop()
+            self.lines[number] = "".join(pieces)
+        elif tag == _WORD + "t":
+            self.in_text = False
+
+    def _data(self, text: str) -> None:
+        if self.in_text and self.open and not self.left_out:
+            self.open[-1][1].append(text)
+            self._count(len(text))
+
+    def _count(self, more: int) -> None:
+        self.characters += more
+        check(self.name, "max_characters", self.characters, self.limits)
 
 
 # -- HTML --------------------------------------------------------------------------------------------------------------
 def _html(content: bytes, name: str, limits: DocumentLimits) -> Source:
     """The text of a page with what its markup calls menus and links, and what its head says of it."""
-    from selectolax.lexbor import LexborHTMLParser
-
-    depth = deepest = 0
-    for tag in _TAG.finditer(content):
-        depth = max(0, depth + (-1 if tag[1] else 1))
-        deepest = max(deepest, depth)
-    check(name, "max_depth", deepest, limits)
-    meta = re.search(rb"<meta[^>]*?charset\s*=\s*[\"']?\s*([\w-]+)", content[:8192], re.I)
-    text, _, bad = decoded_text(content, name, meta.group(1).decode() if meta else None, lenient=True)
+    tree, text, encoding, bad = html_tree(content, name)
     if bad > MOST_UNREADABLE * len(text):
         refuse(name, f"{bad} characters cannot be read in the encoding that the page states", "save it as UTF-8")
-    tree = LexborHTMLParser(re.sub(r"[\x0e-\x11\x1d\x1e]", "", text))
+    if encoding in GUESSED and not everyday(text):
+        refuse(name, NOT_EVERYDAY, "save it as UTF-8")
     said = [Said("title", node.text().strip(), f"{HEAD_SHEET}!title") for node in tree.css("head > title")[:1]]
     for node in tree.css("meta[name][content]"):
         field = _METAS.get((node.attributes.get("name") or "").lower())

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from dei_pipeline.contracts import python_contracts
-from dei_pipeline.errors import ContractError, NothingToDo, SourceError
+from dei_pipeline.errors import ContractError, LimitError, NothingToDo, SourceError
 from dei_pipeline.provenance import Table
 from dei_pipeline.sources import expert_sheets, project_lists, registry
 from dei_pipeline.sources.decode import decode, with_address
@@ -161,7 +161,7 @@ def one_reading(
 def recogniser(reference: Path) -> Callable[[bytes, str, dict[str, Any]], tuple[str, list[dict[str, Any]]]]:
     """What `ingest` asks about a file: its format, and its pages with layout, kind, source and producer.
 
-    A file that no layout explains is tried as a document.
+    A file that no layout explains is tried as a document. One that is more than is read (`LimitError`) is refused.
     """
     layouts, shared = load_layouts(reference / "layouts"), load_reference(reference)
     producers = {layout.table: f"{layout.producer_zh} {layout.producer_en}".strip() for layout in layouts}
@@ -169,6 +169,8 @@ def recogniser(reference: Path) -> Callable[[bytes, str, dict[str, Any]], tuple[
     def recognise(content: bytes, name: str, said: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
         try:
             decoded = decode(content, name)
+        except LimitError:
+            raise
         except SourceError as no_table:
             return document_pages(content, name, no_table)
         digest = hashlib.sha256(content).hexdigest()
@@ -181,6 +183,8 @@ def recogniser(reference: Path) -> Callable[[bytes, str, dict[str, Any]], tuple[
             return decoded.format, pages
         try:
             return document_pages(content, name)
+        except LimitError:
+            raise
         except SourceError:
             return decoded.format, pages
 

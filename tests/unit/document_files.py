@@ -17,13 +17,39 @@ def pdf(pages: Sequence[Sequence[str]]) -> bytes:
     font = "<< /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >>"
     for lines in pages:
         shown = "".join(f"1 0 0 1 50 {780 - 20 * at} Tm ({line}) Tj " for at, line in enumerate(lines))
-        stream = f"BT /F1 12 Tf {shown}ET"
         kids.append(f"{len(objects) + 1} 0 R")
         objects.append(
             f"<< /Type /Page /Parent 2 0 R /MediaBox {box} /Resources {font} /Contents {len(objects) + 2} 0 R >>"
         )
-        objects.append(f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream")
+        objects.append(_stream(f"BT /F1 12 Tf {shown}ET"))
     objects[1] = f"<< /Type /Pages /Count {len(kids)} /Kids [{' '.join(kids)}] >>"
+    return _pdf_of(objects)
+
+
+def pdf_bomb(levels: int, fan: int = 10) -> bytes:
+    """A PDF of one page with forms inside one another, each drawing the next `fan` times: fan^(levels - 1) letters."""
+    font = "/Font << /F << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >>"
+    objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        "<< /Type /Pages /Count 1 /Kids [3 0 R] >>",
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R "
+        "/Resources << /XObject << /X 5 0 R >> >> >>",
+        _stream("/X Do"),
+    ]
+    for level in range(1, levels + 1):
+        last = level == levels
+        inner = font if last else f"/XObject << /X {len(objects) + 2} 0 R >>"
+        about = f"/Type /XObject /Subtype /Form /BBox [0 0 600 800] /Resources << {inner} >> "
+        objects.append(_stream("BT /F 12 Tf 10 10 Td (a) Tj ET" if last else "/X Do " * fan, about))
+    return _pdf_of(objects)
+
+
+def _stream(text: str, about: str = "") -> str:
+    return f"<< {about}/Length {len(text)} >>\nstream\n{text}\nendstream"
+
+
+def _pdf_of(objects: Sequence[str]) -> bytes:
+    """The file of those objects, numbered from 1; the first is the catalogue."""
     content, places = b"%PDF-1.4\n", []
     pieces = [content]
     length = len(content)
@@ -58,10 +84,15 @@ def docx_with(lines: Sequence[str], table: Sequence[Sequence[str]], inserted: st
     return target.getvalue()
 
 
-def zip_of(members: Mapping[str, str]) -> bytes:
-    """A zip archive of some texts."""
+def word_xml(body: str, before: str = "") -> str:
+    """The XML of a Word document with that body."""
+    return f"{before}<w:document {nsdecls('w')}><w:body>{body}</w:body></w:document>"
+
+
+def zip_of(members: Mapping[str, str | bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """A zip archive of some files."""
     target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in members.items():
-            archive.writestr(name, text)
+    with zipfile.ZipFile(target, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
     return target.getvalue()

@@ -2,6 +2,7 @@
 
 import datetime
 import re
+import zipfile
 
 import polars as pl
 import pytest
@@ -13,16 +14,18 @@ from dei_pipeline.methods import policy_documents as methods
 from dei_pipeline.methods.regions import Regions, core_regions
 from dei_pipeline.provenance import row_key
 from dei_pipeline.settings import Settings
+from dei_pipeline.sources import contained
 from dei_pipeline.sources.document_tables import document_texts, documents
-from dei_pipeline.sources.ingest import ingest
+from dei_pipeline.sources.ingest import ingest, receive
 from dei_pipeline.sources.lexicons import load_lexicons
 from dei_pipeline.sources.pages import recogniser
 from dei_pipeline.sources.received import decoded_cells, manifest_table
 from dei_pipeline.sql_models import select
-from tests.unit.document_files import pdf, zip_of
+from tests.unit.document_files import pdf, pdf_bomb, word_xml, zip_of
 
 SETTINGS = Settings()
 REFERENCE = SETTINGS.reference
+SECONDS = 1.5  # for one file, in the tests of hostile ones
 LEXICONS = load_lexicons(REFERENCE / "lexicons")
 FILLING = "推动经济社会高质量发展，完善工作机制，压实各方责任，确保各项任务落到实处，取得实效。"
 BODY = "\n".join(f"第{n}项工作由市政府办公室牵头，{FILLING[n % 9 :]}" for n in range(30)) + "\n"
@@ -134,24 +137,62 @@ def test_a_file_that_cannot_be_read_is_quarantined_and_the_others_go_on(received
     assert table.quarantine["sha256"].to_list() == broken["sha256"].to_list()
 
 
-def test_hostile_files_are_left_out_with_their_reason_and_the_rest_is_taken(tmp_path):
-    (folder := tmp_path / "files").mkdir()
-    entities = '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>'
-    hostile = {
+@pytest.fixture(scope="module")
+def hostile():
+    """Files that take more than there is of time, memory, pages or depth, and a word of the reason that is told."""
+    entities = '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE x [<!ENTITY a "b">]>'
+    paragraphs = {"word/document.xml": word_xml("<w:p/>" * 5_000_001)}
+    over = f"takes more than {SECONDS:g} s|breaks the program that reads it|max_characters"
+    return {
+        **{f"forms{levels}.pdf": (pdf_bomb(levels), over) for levels in (7, 8, 9)},
+        "long.pdf": (pdf([["x"]] * 10_000), "max_pages is 2,000, the file has 10,000"),
+        "deep.html": (("<html>" + "<div>" * 5_000 + "深。").encode(), "max_depth is 1,000"),
+        "comments.html": (("<html>" + "<div><!--</div>-->" * 5_000 + "深。").encode(), "max_depth is 1,000"),
+        "deeper.html": (("<html>" + "<div>" * 300_000 + "深。").encode(), over),
         "bomb.docx": (zip_of({"word/document.xml": "<x/>" + " " * 5_000_000}), "max_ratio"),
-        "entities.docx": (zip_of({"word/document.xml": entities}), "XML entities"),
-        "long.pdf": (pdf([["x"]] * 2_001), "max_pages"),
-        "deep.html": (("<html>" + "<div>" * 5_000 + "深。").encode(), "no layout explains this page|max_depth"),
+        "paragraphs.docx": (zip_of(paragraphs, zipfile.ZIP_STORED), over),
+        "entities.docx": (zip_of({"word/document.xml": word_xml("&a;", entities).encode("utf-16")}), "XML entities"),
         "big5.txt": ("數位經濟發展規劃，推動產業轉型。".encode("big5") * 30, "everyday Chinese"),
     }
-    for name, (content, _) in hostile.items():
+
+
+GOOD = {
+    "plan.txt": PLAN.encode(),
+    "plan.html": f"<html><body><p>{PLAN}</p></body></html>".encode(),
+    "zz.pdf": pdf([["Digital plan.", "5G in all cities."]]),
+}
+
+
+def test_hostile_files_are_left_out_with_their_reason_and_the_rest_is_taken(hostile, tmp_path, monkeypatch):
+    monkeypatch.setattr(contained, "MOST_SECONDS", SECONDS)
+    (folder := tmp_path / "files").mkdir()
+    for name, content in ({name: content for name, (content, _) in hostile.items()} | GOOD).items():
         (folder / name).write_bytes(content)
-    (folder / "plan.txt").write_text(PLAN, "utf-8")
     report = {row.file: row for row in ingest(Lake(tmp_path / "lake"), [folder], recogniser(REFERENCE))}
-    assert report["plan.txt"].outcome == "taken"
     for name, (_, reason) in hostile.items():
+        assert report[name].outcome == "left", report[name]
         assert re.search(reason, report[name].reason), report[name]
-        assert report[name].outcome == "left" or name == "deep.html"
+    assert {report[name].outcome for name in GOOD} == {"taken"}
+
+
+def test_a_run_quarantines_hostile_files_with_their_reason_and_reads_the_rest(hostile, tmp_path, monkeypatch):
+    monkeypatch.setattr(contained, "MOST_SECONDS", SECONDS)
+    lake = Lake(tmp_path / "lake")
+    for name, content in ({name: content for name, (content, _) in hostile.items()} | GOOD).items():
+        (path := tmp_path / name).write_bytes(content)
+        receive(lake, path, name, {}, kind="document")
+    (path := tmp_path / "page.html").write_bytes(hostile["deep.html"][0] + b"<p>")
+    receive(lake, path, "page.html", {})
+    manifests = manifest_table(lake).frame
+    wanted = manifests["sha256"].to_list()
+    table = document_texts(lake, manifests, wanted)
+    reasons = dict(table.quarantine.select("file", "reason").iter_rows())
+    assert reasons.keys() == hostile.keys()
+    assert [name for name, (_, reason) in hostile.items() if not re.search(reason, reasons[name])] == []
+    read = table.frame.join(manifests.select("sha256", "file"), on="sha256")["file"]
+    assert set(read) == set(GOOD)
+    (page,) = decoded_cells(lake, manifests, wanted).quarantine.to_dicts()
+    assert (page["file"], "max_depth is 1,000" in page["reason"]) == ("page.html", True)
 
 
 # -- what a document is ------------------------------------------------------------------------------------------------
