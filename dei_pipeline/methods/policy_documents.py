@@ -15,7 +15,7 @@ from dei_pipeline.errors import NothingToDo
 from dei_pipeline.methods import policy
 from dei_pipeline.methods.regions import Regions, match
 from dei_pipeline.provenance import QUARANTINE_COLUMNS, Table, make_edges, split_source_cell
-from dei_pipeline.sources.document_meta import inner_title
+from dei_pipeline.sources.document_meta import MAX_TITLE, inner_title
 from dei_pipeline.sources.lexicons import AREAS, TECHNOLOGY, Lexicons
 
 DOCUMENTS, TEXTS, HITS, TASKS, TERMS = (
@@ -97,7 +97,7 @@ def kind_of(title: str | None, lexicons: Lexicons) -> str:
     """The kind of document that a title shows: that of what it makes known first, then its own; `other` if none."""
     for text in (inner_title(title), title) if title else ():
         for kind, pattern in lexicons.kinds:
-            if pattern.search(text):
+            if pattern.search(text[: 2 * MAX_TITLE]):
                 return kind
     return OTHER
 

@@ -23,9 +23,9 @@ MIN_TITLE, MAX_TITLE = 5, 120
 HELD, HARDLY_HELD = 0.6, 0.35  # shares of a title that a page must hold; between them its prose decides
 PROSE = 8.0  # sentences per 1,000 characters of running text; menus and front pages have 2 to 5.5, texts 11 and more
 EXTENSION = re.compile(r"\.(?:pdf|docx?|txt|html?|csv)$", re.I)
-_NAME_NUMBER = re.compile(r"^[A-Za-z]{0,3}\d{1,4}[_\-、.\s]+(?:test_)?")
-_NAME_TAIL = re.compile(r"[（(]FBM-CLI[^)）]*[)）]$")
-_INNER = r"(?:《[^《》]*》|〈[^〈〉]*〉|[^《》\n])"
+_NAME_NUMBER = re.compile(r"^(?:[A-Za-z]{0,3}\d{1,4}[_\-、.\s]+)?(?:[A-Za-z]+_)?")
+_NAME_TAIL = re.compile(r"[（(][A-Z]{2,10}[-.][A-Za-z\d.-]{0,30}\d[)）]$")  # the id of a database of laws
+_INNER = r"(?:《[^《》]*》|〈[^〈〉]*〉|[^《》〈〉\n])"  # each character can be read in one way only
 _LEAD = r"^\s*(?:新华社.{0,12}?电)?"
 _ABOUT = re.compile(
     rf"{_LEAD}((?!为|根据|按照|依据|经|现将)(?:《[^》]*》|[^《》，：:|\n]){{0,60}}?(?:关于|印发|公布|发布){_INNER}{{1,90}}?的?(?:通知|意见|决定|公告|批复|函|通告))"
@@ -39,10 +39,10 @@ _GENERIC = re.compile(
     r"中华人民共和国|国务院办公厅|国务院|中共中央|关于|印发|^在|进一步|的?通知$|的?(?:若干|指导|实施)?意见$|的?(?:暂行|管理)?办法$"
 )
 _BRACKET = re.compile(r"[（(][^（）()]*[)）]?")
-_DATE = r"((?:19|20)\d{2})\s*[年\-/.]\s*(\d{1,2})\s*[月\-/.]\s*(\d{1,2})(?!\d)\s*日?"
+_DATE = r"((?:19|20)\d{2})\s*[年\-/.]\s*(\d{1,2})\s*[月\-/.]\s*(\d{1,2})(?!\d)(?:\s*+日)?+"
 _ANY_DATE = re.compile(_DATE)
 _LABELLED_DATE = re.compile(rf"(?:成文日期|发布日期|印发日期|公布日期|发布时间|时间)\s*[：:]\s*{_DATE}")
-_SIGNED = re.compile(rf"^\s*{_INNER}{{0,40}}?{_DATE}\s*(?:[（(][^）)]*[）)])?\s*$")
+_SIGNED = re.compile(rf"^\s*+{_INNER}{{0,40}}?{_DATE}\s*+(?:[（(][^）)]*+[）)])?+\s*+$")
 _URL_DATE = re.compile(r"/(?:t|art_)?((?:19|20)\d{2})[-/]?(\d{2})[-/]?(\d{2})[/_]")
 _IN_FORCE = re.compile(r"^\s*(?:起|生效|施行|前|至)")
 _HAN_DATE = re.compile(
@@ -56,9 +56,9 @@ _NUMBER = re.compile(
     r"(?:^|[\s（(。]|通知|意见|纲要|方案)((?:(?!通知|意见|的)[\u4e00-\u9fff]){1,10}?[〔\[［(（]\s*(?:19|20)\d{2}\s*[〕\]］)）]\s*第?\d{1,5}号)",
     re.M,
 )
-_ISSUER = re.compile(r"^\s*((?!关于|印发|为|根据)(?:中共)?[\u4e00-\u9fff、 ]{2,60}?)(?:关于|印发|公布|发布|《)")
+_ISSUER = re.compile(r"^\s*+((?!关于|印发|为|根据)(?:中共)?[\u4e00-\u9fff、 ]{2,60}?)(?:关于|印发|公布|发布|《)")
 _BODY = re.compile(f"[{HAN}、 ]{{2,40}}(?:政府|办公室|办公厅|局|委员会|委|部|厅|会|院|组|中心)")
-_YEAR = re.compile(r"((?:19|20)\d{2})\s*年?(?!\d)(?!\s*[-—–~至])")
+_YEAR = re.compile(r"((?:19|20)\d{2})\s*+年?+(?!\d)(?!\s*+[-—–~至])")
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ def title_share(title: str, text: str) -> float:
 
     What any title may have (关于, 通知, 中华人民共和国 …) and brackets do not count.
     """
+    title = title[: 2 * MAX_TITLE]
     wanted = key(_GENERIC.sub("", _BRACKET.sub("", title))) or key(title)
     there = key(text)
     if len(wanted) < 2:

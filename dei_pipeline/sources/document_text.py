@@ -49,12 +49,14 @@ _FOOTER = re.compile(
     r"(?:主办单位|承办单位|承办|技术支持|版权所有|网站标识码|责任编辑|责\s*编|[（(]?责任编辑)\s*[：:].*|.*(?:ICP备|公网安备|网站标识码bm).*"
 )
 _REFERENCE = re.compile(r"【法宝引证码】.*|(?:原文链接|网址)[：:]\s*\S+|(?:https?:)?//\S+")
-_PAGE_NUMBER = re.compile(r"[—–\-\s·]*\d{1,4}[—–\-\s·]*|第\s*\d+\s*页(?:\s*[,，/]?\s*共\s*\d+\s*页)?")
+_PAGE_NUMBER = re.compile(r"[—–\-\s·]*\d{1,4}[—–\-\s·]*|第\s*\d+\s*页(?:\s*+(?:[,，/]\s*+)?共\s*\d+\s*页)?")
 _HEADING = re.compile(
     r"[一二三四五六七八九十百]+、|[（(][一二三四五六七八九十百\d]+[)）]|第[一二三四五六七八九十百零〇\d]+[章节条编篇]|\d{1,2}[.．、](?!\d)"
     r"|\u3000\u3000|——|附件|专栏"
 )
-_CONTENTS = re.compile(r"[.．…·]{4,}\s*\d{0,4}$")  # a line of a table of contents
+CONTENTS = re.compile(  # a line of a table of contents: a title with the number of its page
+    r"(?:(?<![.．…·])[.．…·]{4,}+\s*+|(?<=\S)(?:\t|[ \u3000]{2})\s*+)\d{0,4}$"
+)
 _LISTED = re.compile(r"[^一二三四五六七八九十][、，,]")
 _SENTENCE_END = "。！？；：!?;:"
 
@@ -274,7 +276,7 @@ def _wrapped(lines: Sequence[_Line]) -> list[_Line]:
 
     None of a text in which few lines are that wide, or some are wider still: there a line is a paragraph.
     """
-    lines = [line for line in lines if not _CONTENTS.search(line.text)]
+    lines = [line for line in lines if not CONTENTS.search(line.text)]
     widths = [_width(line.text) for line in lines]
     if len(lines) < LEAST_LINES or (usual := int(np.quantile(widths, 0.9))) > MAX_WRAP:
         return []
