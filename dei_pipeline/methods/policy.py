@@ -153,7 +153,7 @@ def _number(numeral: str) -> int:
 
 
 def headings(text: str) -> pl.DataFrame:
-    """Numbered headings of a text in order: level (0 第一章, 1 一、, 2 （一）, 3 1.), start, title.
+    """Numbered headings of a text in order: level (0 第一章, 1 一、, 2 （一）, 3 1.), start of the title, title.
 
     A heading begins a line; its title ends with the first sentence.
 
@@ -163,7 +163,8 @@ def headings(text: str) -> pl.DataFrame:
     found = []
     for match in _HEADING.finditer(text):
         level = next(number for number in range(len(_LEVELS)) if match[number + 1])
-        found.append((level, match.start(), match[len(_LEVELS) + 1].partition("。")[0].strip()))
+        title = len(_LEVELS) + 1
+        found.append((level, match.start(title), match[title].partition("。")[0].strip()))
     schema = {"level": pl.Int32, "start": pl.Int32, "title": pl.String}
     return pl.DataFrame(found, schema=schema, orient="row")
 

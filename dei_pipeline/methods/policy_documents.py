@@ -16,12 +16,14 @@ from dei_pipeline.methods import policy
 from dei_pipeline.methods.regions import Regions, match
 from dei_pipeline.provenance import QUARANTINE_COLUMNS, Table, make_edges, split_source_cell
 from dei_pipeline.sources.document_meta import MAX_TITLE, inner_title
+from dei_pipeline.sources.document_text import TEXT
 from dei_pipeline.sources.lexicons import AREAS, TECHNOLOGY, Lexicons
 
 DOCUMENTS, TEXTS, HITS, TASKS, TERMS = (
     "core/documents", "staging/document_texts", "core/policy_hits", "core/plan_tasks", "core/policy_terms",
 )  # fmt: skip
 STAGED = "staging/documents"
+WHITE = ("blank", "line_break", "control")  # roles of removed characters that may lie inside what is shown
 NATION = "100000"
 OTHER = "other"
 CONFIDENCE: Mapping[str, float] = {"stated": 0.95, "issuer": 0.85, "national_issuer": 0.85, "title": 0.75, "url": 0.6}
@@ -49,7 +51,7 @@ def core_documents(staged: pl.DataFrame, texts: pl.DataFrame, regions: Regions, 
     Raises:
         NothingToDo: none can be used; names the first and why.
     """
-    kept = texts.filter(pl.col("role") == "text").sort("document_id", "position")
+    kept = texts.filter(role=TEXT).sort("document_id", "position")
     text = kept.group_by("document_id", maintain_order=True).agg(pl.col("text").str.join(""))
     placed = _placed(staged, regions, lexicons)
     wrong = pl.col("reason").is_not_null()
@@ -216,8 +218,8 @@ def policy_hits(documents: pl.DataFrame, texts: pl.DataFrame, lexicons: Lexicons
         lexicons: the terms; each lexicon is searched by itself, so that its longest forms count.
 
     Returns:
-        Table with key document_id, lexicon, start; edges to core/documents (role document) and to the run of
-        characters in staging/document_texts (role text).
+        Table with key document_id, lexicon, start; edges to core/documents (role document) and to every run of
+        characters in staging/document_texts that it touches (role text).
 
     Raises:
         NothingToDo: no document holds a term.
@@ -231,27 +233,65 @@ def policy_hits(documents: pl.DataFrame, texts: pl.DataFrame, lexicons: Lexicons
         raise NothingToDo(f"none of {counted.height} documents holds a term of the lexicons")
     own = ["document_id", "lexicon", "start"]
     about = counted.select("document_id", "region_code", "year", "kind", "period")
-    frame = _with_cells(pl.concat(found), texts).join(about, on="document_id", maintain_order="left").sort(own)
+    placed, touched = _with_cells(pl.concat(found), texts)
+    frame = placed.join(about, on="document_id", maintain_order="left").sort(own)
     edges = [
         make_edges(frame, own, DOCUMENTS, ["document_id"], "document"),
-        make_edges(frame, own, TEXTS, ["run_cell"], "text"),
+        make_edges(touched, own, TEXTS, ["run_cell"], "text"),
     ]
     return Table(frame, pl.concat(edges), notes={"hits": frame.height, "documents": frame["document_id"].n_unique()})
 
 
-def _with_cells(hits: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
-    """Places in texts with the run of characters in which they begin (`run_cell`) and their own `source_cell`."""
-    kept = texts.filter(pl.col("text_start").is_not_null()).select(
-        "document_id", "text_start", "sheet", "cell", run_cell="source_cell", run_from="start", start="text_start"
+def _with_cells(found: pl.DataFrame, texts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Places in cleaned texts with where they stand in the files; and one row for each run of characters they touch.
+
+    `source_cell` is `<sha12>/<sheet>!<start>-<end>`, from the first to behind the last character as read; between them
+    lie what the place shows and white space that cleaning removed. Where it goes on in another page, or behind a line
+    that is no text, a comma and `<page or cell>:<start>-<end>` follow.
+
+    Args:
+        found: document_id, start, length (≥ 1) in characters of the cleaned text, and whatever else.
+        texts: staging/document_texts.
+
+    Returns:
+        `found` with source_cell; and its rows once for each run, with the key in staging/document_texts as `run_cell`.
+    """
+    runs = (
+        texts.sort("document_id", "position")
+        .with_columns(block=(~pl.col("role").is_in([TEXT, *WHITE])).cum_sum())
+        .filter(pl.col("text_start").is_not_null())
+        .select("document_id", "text_start", "sheet", "cell", "block", run_cell="source_cell", run_from="start",
+                run_length="length")
+        .with_row_index("run")
+    )  # fmt: skip
+    touched = found.with_row_index("at").with_columns(last=pl.col("start") + pl.col("length") - 1)
+    for at, run in (("start", "first_run"), ("last", "last_run")):
+        begun = runs.select("document_id", pl.col("text_start").alias(at), pl.col("run").alias(run))
+        touched = touched.sort("document_id", at).join_asof(
+            begun, on=at, by="document_id", strategy="backward", check_sortedness=False
+        )
+    touched = (
+        touched.with_columns(run=pl.int_ranges("first_run", pl.col("last_run") + 1, dtype=pl.UInt32))
+        .explode("run")
+        .join(runs.drop("document_id"), on="run")
+        .sort("at", "run")
     )
-    asked = hits.with_row_index("at").sort("document_id", "start")
-    runs = kept.sort("document_id", "start")
-    joined = asked.join_asof(runs, on="start", by="document_id", strategy="backward", check_sortedness=False)
-    first = pl.col("run_from") + pl.col("start") - pl.col("text_start")
-    place = pl.format("{}-{}", first, first + pl.col("length"))
-    sha12 = pl.col("run_cell").str.slice(0, 12)
-    cell = pl.when(pl.col("cell") != "").then(pl.format("{}:{}", "cell", place)).otherwise(place)
-    return joined.sort("at").with_columns(source_cell=pl.format("{}/{}!{}", sha12, "sheet", cell))
+    before = pl.col("run_from") - pl.col("text_start")
+    first = before + pl.max_horizontal("start", "text_start")
+    end = before + 1 + pl.min_horizontal("last", pl.col("text_start") + pl.col("run_length") - 1)
+    pieces = touched.group_by("at", "sheet", "cell", "block", maintain_order=True).agg(
+        first.min().alias("from"), end.max().alias("to"), pl.col("run_cell").first()
+    )
+    place, name = pl.format("{}-{}", "from", "to"), pl.when(pl.col("cell") != "").then("cell")
+    leads = pl.col("at") != pl.col("at").shift(1, fill_value=-1)
+    named = pl.format("{}:{}", pl.coalesce(name, "sheet"), place)
+    cells = (
+        pieces.with_columns(place=pl.when(leads & name.is_null()).then(place).otherwise(named))
+        .group_by("at", maintain_order=True)
+        .agg(pl.col("run_cell").first().str.slice(0, 12), pl.col("sheet").first(), pl.col("place").str.join(","))
+        .select("at", source_cell=pl.format("{}/{}!{}", "run_cell", "sheet", "place"))
+    )
+    return found.with_row_index("at").join(cells, on="at", how="left", maintain_order="left").drop("at"), touched
 
 
 # -- tasks -------------------------------------------------------------------------------------------------------------
@@ -283,13 +323,14 @@ def plan_tasks(documents: pl.DataFrame, texts: pl.DataFrame, lexicons: Lexicons)
     tasks = tasks.with_columns(length=pl.col("title").str.len_chars())
     named = tasks.with_row_index("task").with_columns(pl.col("task").cast(pl.String))
     classes = policy.task_classes(named.select("title", document_id="task").rename({"title": "text"}), lexicons.tasks)
-    frame = _with_cells(
-        named.join(classes.rename({"document_id": "task"}), on="task", maintain_order="left"), texts
-    ).sort("document_id", "start")
     own = ["document_id", "start"]
+    placed, touched = _with_cells(
+        named.join(classes.rename({"document_id": "task"}), on="task", maintain_order="left"), texts
+    )
+    frame = placed.sort(own)
     edges = [
         make_edges(frame, own, DOCUMENTS, ["document_id"], "document"),
-        make_edges(frame, own, TEXTS, ["run_cell"], "text"),
+        make_edges(touched, own, TEXTS, ["run_cell"], "text"),
     ]
     silent = _plans_without(plans["document_id"], frame["document_id"])
     notes: dict[str, Any] = {

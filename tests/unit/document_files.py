@@ -10,18 +10,29 @@ from docx.oxml.ns import nsdecls
 
 
 def pdf(pages: Sequence[Sequence[str]]) -> bytes:
-    """A PDF of pages of ASCII lines in Helvetica."""
+    """A PDF of pages of lines, ASCII ones in Helvetica, Chinese ones in a song font that is not embedded."""
     objects = ["<< /Type /Catalog /Pages 2 0 R >>", ""]
     kids = []
     box = "[0 0 595 842]"
-    font = "<< /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >>"
+    latin = "/F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
+    song = (
+        "/F2 << /Type /Font /Subtype /Type0 /BaseFont /STSong-Light /Encoding /UniGB-UCS2-H /DescendantFonts [<< /Type"
+        " /Font /Subtype /CIDFontType0 /BaseFont /STSong-Light"
+        " /CIDSystemInfo << /Registry (Adobe) /Ordering (GB1) /Supplement 2 >> >>] >>"
+    )
+    font = f"<< /Font << {latin} {song} >> >>"
     for lines in pages:
-        shown = "".join(f"1 0 0 1 50 {780 - 20 * at} Tm ({line}) Tj " for at, line in enumerate(lines))
+        shown = ""
+        for at, line in enumerate(lines):
+            text = f"/F1 12 Tf 1 0 0 1 50 {780 - 20 * at} Tm ({line})"
+            if not line.isascii():
+                text = f"/F2 12 Tf 1 0 0 1 50 {780 - 20 * at} Tm <{line.encode('utf-16-be').hex()}>"
+            shown += f"{text} Tj "
         kids.append(f"{len(objects) + 1} 0 R")
         objects.append(
             f"<< /Type /Page /Parent 2 0 R /MediaBox {box} /Resources {font} /Contents {len(objects) + 2} 0 R >>"
         )
-        objects.append(_stream(f"BT /F1 12 Tf {shown}ET"))
+        objects.append(_stream(f"BT {shown}ET"))
     objects[1] = f"<< /Type /Pages /Count {len(kids)} /Kids [{' '.join(kids)}] >>"
     return _pdf_of(objects)
 

@@ -151,7 +151,11 @@ def test_a_title_that_names_one_five_year_plan_belongs_to_its_period(title, peri
 def test_tasks_are_the_finest_headings_outside_aims_and_safeguards():
     tasks = policy.plan_tasks(PLAN)
     assert tasks["title"].to_list() == ["建设5G网络", "建设数据中心", "推进工业互联网"]
-    assert [PLAN[start:].lstrip()[0] for start in tasks["start"]] == ["1", "2", "3"]
+    assert [PLAN[start - 2 :][: 2 + len(title)] for start, title in tasks.rows()] == [
+        "1.建设5G网络",
+        "2.建设数据中心",
+        "3.推进工业互联网",
+    ]
 
 
 def test_headings_have_levels_and_stop_at_the_first_sentence():
