@@ -10,6 +10,7 @@ import polars as pl
 
 from dei_pipeline.errors import MethodError
 from dei_pipeline.methods.duplicates import near_duplicates, normalised_text, originals
+from dei_pipeline.sources.document_text import CONTENTS
 
 __all__ = [
     "headings",
@@ -37,7 +38,13 @@ _PERIOD = re.compile(
 _NUMBERS = "[一二三四五六七八九十百]+"
 _LEVELS = (rf"第{_NUMBERS}[章篇部分]+", rf"{_NUMBERS}、", rf"[（(]{_NUMBERS}[）)]", r"\d{1,3}[.．、](?!\d)")
 _HEADING = re.compile(rf"^[ \t\u3000]*(?:({')|('.join(_LEVELS)}))[ \t\u3000]*(\S[^\n]*)$", re.M)
-_NO_TASKS = re.compile("总体要求|总体思路|指导思想|基本原则|目标|基础|形势|保障|组织实施|附则|现状|背景")
+_NO_TASKS = re.compile(  # the whole of a chapter's title, or of what 和, 与 or a comma divide in it
+    "(?:总体|基本|指导|战略|主要|发展|规划|工作|建设|行动|编制|面临|存在|现有|“?十[一二三四五六]五”?|时期|的)*+"
+    "(?:要求|思路|思想|原则|目标|定位|理念|方针|形势|现状|背景|意义|环境|机遇|挑战|问题|基础|条件|成效|成就|回顾|情况)+"
+    "|(?:加强|强化|完善|健全|落实|做好)?(?:组织|政策|要素|资金|支撑|实施|制度)?保障(?:措施|机制|体系|工作)?"
+    "|(?:加强|强化|做好)?组织(?:领导|实施|推进|协调)|附则"
+)
+_AND = re.compile("以及|[与和及、，]")
 
 
 # -- terms in texts ----------------------------------------------------------------------------------------------------
@@ -155,7 +162,7 @@ def _number(numeral: str) -> int:
 def headings(text: str) -> pl.DataFrame:
     """Numbered headings of a text in order: level (0 第一章, 1 一、, 2 （一）, 3 1.), start of the title, title.
 
-    A heading begins a line; its title ends with the first sentence.
+    A heading begins a line; its title ends with the first sentence. Lines of a table of contents are none.
 
     Args:
         text: cleaned text of a document.
@@ -163,8 +170,10 @@ def headings(text: str) -> pl.DataFrame:
     found = []
     for match in _HEADING.finditer(text):
         level = next(number for number in range(len(_LEVELS)) if match[number + 1])
-        title = len(_LEVELS) + 1
-        found.append((level, match.start(title), match[title].partition("。")[0].strip()))
+        line, start = match[len(_LEVELS) + 1], match.start(len(_LEVELS) + 1)
+        title = line.partition("。")[0].strip()
+        if title and not CONTENTS.search(line):
+            found.append((level, start, title))
     schema = {"level": pl.Int32, "start": pl.Int32, "title": pl.String}
     return pl.DataFrame(found, schema=schema, orient="row")
 
@@ -172,7 +181,7 @@ def headings(text: str) -> pl.DataFrame:
 def plan_tasks(text: str) -> pl.DataFrame:
     """The tasks that a plan sets: start, title; its headings of the finest level with three or more, in order.
 
-    Chapters on principles, aims, state and safeguards hold no tasks. Source: seed 000 «645项建设任务».
+    Chapters wholly on principles, aims, state or safeguards hold no tasks. Source: seed 000 «645项建设任务».
 
     Args:
         text: cleaned text of the plan.
@@ -180,12 +189,21 @@ def plan_tasks(text: str) -> pl.DataFrame:
     found, inside = [], [""] * len(_LEVELS)
     for level, start, title in headings(text).iter_rows():
         inside[level:] = [title] + [""] * (len(_LEVELS) - level - 1)
-        if not any(_NO_TASKS.search(chapter[:20]) for chapter in inside[:2] if chapter) and level > 0:
+        if level > 0 and not any(_without_tasks(chapter) for chapter in inside[:2]):
             found.append((level, start, title))
     levels = [level for level, _, _ in found]
     finest = max((level for level in set(levels) if levels.count(level) >= LEAST_TASKS), default=None)
     tasks = [(start, title) for level, start, title in found if level == finest]
     return pl.DataFrame(tasks, schema={"start": pl.Int32, "title": pl.String}, orient="row")
+
+
+def _without_tasks(chapter: str) -> bool:
+    """Whether the whole title of a chapter, or its words before a blank or colon, tell of aims, state or safeguards."""
+    for title in ("".join(chapter.split()), re.split(r"[\s：:]", chapter, maxsplit=1)[0]):
+        words = [word for word in _AND.split(title.rstrip("：:")) if word]
+        if words and all(_NO_TASKS.fullmatch(word) for word in words):
+            return True
+    return False
 
 
 def task_classes(tasks: pl.DataFrame, lexicon: pl.DataFrame) -> pl.DataFrame:

@@ -55,7 +55,7 @@ _HEADING = re.compile(
     r"|\u3000\u3000|——|附件|专栏"
 )
 CONTENTS = re.compile(  # a line of a table of contents: a title with the number of its page
-    r"(?:(?<![.．…·])[.．…·]{4,}+\s*+|(?<=\S)(?:\t|[ \u3000]{2})\s*+)\d{0,4}$"
+    r"(?:(?<![.．…·])[.．…·]{4,}+\s*+\d{0,4}|(?<=\S)(?:\t|[ \u3000]{2})\s*+\d{1,4})$"
 )
 _LISTED = re.compile(r"[^一二三四五六七八九十][、，,]")
 _SENTENCE_END = "。！？；：!?;:"

@@ -169,6 +169,66 @@ def test_headings_have_levels_and_stop_at_the_first_sentence():
     ]
 
 
+CHAPTERS = """第一章 {}
+一、建设智慧交通。
+二、建设智慧医疗。
+三、建设工业互联网。
+"""
+
+
+@pytest.mark.parametrize(
+    "chapter",
+    [
+        "建设新型信息基础设施",
+        "发展融合基础设施",
+        "夯实数字基础",
+        "强化网络安全保障",
+        "优化发展环境",
+        "目标任务",
+        "基础设施和智慧应用",
+        "民生保障",
+    ],
+)
+def test_a_chapter_that_only_holds_a_word_of_aims_or_safeguards_has_tasks(chapter):
+    assert policy.plan_tasks(CHAPTERS.format(chapter)).height == 3
+
+
+@pytest.mark.parametrize(
+    "chapter",
+    [
+        "总体要求",
+        "总 体 要 求",
+        "指导思想、基本原则与发展目标",
+        "总体目标",
+        "发展基础",
+        "现状与基础",
+        "现状基础",
+        "“十三五”发展回顾",
+        "面临的形势",
+        "形势和挑战",
+        "规划背景以及发展意义",
+        "保障措施",
+        "保障",
+        "强化组织保障",
+        "加强组织领导和政策保障",
+        "组织实施",
+        "附则",
+        "指导思想：全面贯彻",
+    ],
+)
+def test_a_chapter_on_aims_state_or_safeguards_alone_has_no_tasks(chapter):
+    assert policy.plan_tasks(CHAPTERS.format(chapter)).is_empty()
+
+
+@pytest.mark.parametrize("leader", [" ......... ", "……………", "\t", "    ", "·····"])
+def test_a_table_of_contents_sets_no_tasks(leader):
+    contents = "目录\n" + "".join(
+        f"{line.partition('。')[0]}{leader}{n}\n" for n, line in enumerate(PLAN.splitlines()[1:])
+    )
+    assert policy.plan_tasks(contents).is_empty()
+    assert policy.plan_tasks(contents + PLAN)["title"].to_list() == policy.plan_tasks(PLAN)["title"].to_list()
+
+
 def test_a_task_goes_to_the_class_named_most_and_of_equals_first():
     tasks = pl.DataFrame(
         {
