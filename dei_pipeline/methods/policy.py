@@ -181,7 +181,8 @@ def headings(text: str) -> pl.DataFrame:
 def plan_tasks(text: str) -> pl.DataFrame:
     """The tasks that a plan sets: start, title; its headings of the finest level with three or more, in order.
 
-    Chapters wholly on principles, aims, state or safeguards hold no tasks. Source: seed 000 «645项建设任务».
+    What is wholly on principles, aims, state or safeguards is no task, and a chapter on them holds none. Source: seed
+    000 «645项建设任务».
 
     Args:
         text: cleaned text of the plan.
@@ -189,7 +190,7 @@ def plan_tasks(text: str) -> pl.DataFrame:
     found, inside = [], [""] * len(_LEVELS)
     for level, start, title in headings(text).iter_rows():
         inside[level:] = [title] + [""] * (len(_LEVELS) - level - 1)
-        if level > 0 and not any(_without_tasks(chapter) for chapter in inside[:2]):
+        if level > 0 and not any(_without_tasks(heading) for heading in (*inside[:2], title)):
             found.append((level, start, title))
     levels = [level for level, _, _ in found]
     finest = max((level for level in set(levels) if levels.count(level) >= LEAST_TASKS), default=None)

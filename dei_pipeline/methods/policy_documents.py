@@ -1,7 +1,8 @@
 """Documents with region, kind and duplicates; the terms found in them; the tasks of plans; each with lineage.
 
 Where a document comes from: the region said beside it, else the name of a region at the head of its issuer or title,
-else a national body as issuer. Documents of one region whose texts are (nearly) the same are one: the original counts.
+else a national body as issuer. Documents of one region whose texts are the same, or nearly the same in one year, are
+one: the original counts.
 """
 
 import re
@@ -32,6 +33,21 @@ ORDER = ["reprint", "published", "file"]  # of duplicates: under the name of an 
 DIGITAL = re.compile("数字(?:经济|化|中国|产业|技术|转型|政府|社会|城市|赋能)|智慧城市")
 LONGEST_NAME, SHORTEST_NAME = 14, 2
 _BEFORE_NAME = re.compile(r"^(?:[\s“”\"《〈（(]|中共|关于|印发|\d{4}年)+")
+_FULL_NAME = re.compile("..(?:省|市|自治区|特别行政区|州|盟|地区|新区|县|旗|区)$")
+_OTHER_WORD = re.compile(
+    "市场(?!馆)|区[块域间]|州际|县域|省略"
+)  # a full name's last character that begins another word
+_AUTHORITY = (
+    "(?:政府|委员会|[市省区县州教工党纪建改信]委|局|厅|署|办公[室厅]|[府信改网政]办|大会|领导小组|联席会议|指挥部|宣传部|组织部|统战部|法院"
+    "|检察院)"
+)
+_ENDS_AS_AUTHORITY = re.compile(rf"{_AUTHORITY}(?:[（(].*[）)])?$")
+_NAMES_AUTHORITY = re.compile(rf"[^，。《》]{{0,20}}?{_AUTHORITY}(?:[、，\s（(]|关于|印发|公布|发布|$)")
+_OF_A_PLAN = re.compile(  # what may follow the short name of a region: a mark, an organ, or the words of a plan
+    r"$|[^\w]|市[委政人级“]|省[委政人级“]|人民|人大|“?十[一二三四五六]五|第十|\d{4}|关于|印发|贯彻|落实|推[进动]|加[快强]|促进|进一步|支持|深化|实施|全面"
+    "|打造|建设(?!银行)|发展|提升|数字|智[慧能]|新型|新基建|新一代|国民经济|经济(?:社会|和|发展|运行)|信息|大数据(?!有限|股份)|人工智能|工业互联网|云计算|物联网"
+    "|区块链|互联网|5G|政务|公共|城市|电子|产业数字|数据|软件|三年|行动|政策|规划|市场监"
+)
 FIX = "say the region: a list or table with a column «地区», or a title that begins with it"
 
 
@@ -71,11 +87,13 @@ def core_documents(staged: pl.DataFrame, texts: pl.DataFrame, regions: Regions, 
         pl.col("text").fill_null(""),
     )
     pairs = policy.near_duplicates(found.select("document_id", "text"))
-    region = found.select("document_id", "region_code")
+    region = found.select("document_id", "region_code", "year")
     sided = pairs.join(region, left_on="left_id", right_on="document_id").join(
         region, left_on="right_id", right_on="document_id", suffix="_right"
     )
-    own = sided.filter(pl.col("region_code") == pl.col("region_code_right"))
+    of_region = sided.filter(pl.col("region_code") == pl.col("region_code_right"))
+    same_year = pl.col("year") == pl.col("year_right")  # a plan of the next year in like words is one of its own
+    own = of_region.filter((pl.col("similarity") == 1) | same_year)
     likest = pl.concat([own.select(document_id=side, similarity="similarity") for side in ("left_id", "right_id")])
     found = (
         found.join(policy.originals(found, own, ORDER), on="document_id", maintain_order="left")
@@ -90,7 +108,7 @@ def core_documents(staged: pl.DataFrame, texts: pl.DataFrame, regions: Regions, 
         notes={
             "documents": found.height,
             "repeats": int((~found["counted"]).sum()),
-            "alike_in_other_regions": sided.height - own.height,
+            "alike_in_other_regions": sided.height - of_region.height,
         },
     )
 
@@ -114,7 +132,7 @@ def has_digital_chapter(text: str) -> bool:
 def _placed(staged: pl.DataFrame, regions: Regions, lexicons: Lexicons) -> pl.DataFrame:
     """The documents with region_code, region_from, region_confidence and reprint, or reason and fix.
 
-    A reprint is a document under the name of no authority of a region or the nation.
+    A reprint is a document under the name of no authority (`is_authority`) of a region or the nation.
     """
     names = _names(regions)
 
@@ -150,7 +168,7 @@ def _placed(staged: pl.DataFrame, regions: Regions, lexicons: Lexicons) -> pl.Da
         why=pl.when(zone).then(pl.format("«{}» is a group of regions", "label")).otherwise("reason"),
         how="fix",
     )  # fmt: skip
-    official = [leading_region(issuer or "", names)[0] is not None or national(issuer) for issuer in staged["issuer"]]
+    official = [is_authority(issuer or "", names) or national(issuer) for issuer in staged["issuer"]]
     undated = pl.col("year").is_null()
     nowhere = pl.col("region_code").is_null() & pl.col("why").is_null()
     return staged.join(answers, on="document_id", how="left", maintain_order="left").with_columns(
@@ -172,7 +190,9 @@ def _names(regions: Regions) -> frozenset[str]:
 def leading_region(text: str, names: frozenset[str] | set[str]) -> tuple[str | None, str | None]:
     """The region whose name begins a text, and the province named before it; None where there is none.
 
-    The longest name counts; a second name right behind the first is the region, the first its province.
+    The longest name counts; a second name right behind the first is the region, the first its province. A name is that
+    of a region only if the text goes on like one: a full name (白银市) not with another word (白银市场), a short one
+    with an authority (上海证监局) or the words of a plan (上海推进 …), not as a word of its own (上海证券报).
     """
     rest = _BEFORE_NAME.sub("", text)
     first = _longest(rest, names)
@@ -183,8 +203,23 @@ def leading_region(text: str, names: frozenset[str] | set[str]) -> tuple[str | N
 
 
 def _longest(text: str, names: frozenset[str] | set[str]) -> str | None:
-    lengths = range(min(LONGEST_NAME, len(text)), SHORTEST_NAME - 1, -1)
-    return next((text[:length] for length in lengths if text[:length] in names), None)
+    for length in range(min(LONGEST_NAME, len(text)), SHORTEST_NAME - 1, -1):
+        name, rest = text[:length], text[length:]
+        if name in names and _stands_alone(name, rest, names):
+            return name
+    return None
+
+
+def _stands_alone(name: str, rest: str, names: frozenset[str] | set[str]) -> bool:
+    if _FULL_NAME.search(name):
+        return not _OTHER_WORD.match(name[-1] + rest)
+    within = any(rest[:n] in names and _FULL_NAME.search(rest[:n]) for n in range(SHORTEST_NAME + 1, LONGEST_NAME + 1))
+    return within or bool(_OF_A_PLAN.match(rest) or _NAMES_AUTHORITY.match(rest))
+
+
+def is_authority(issuer: str, names: frozenset[str] | set[str]) -> bool:
+    """Whether an issuer is an organ of a region: it begins with the region's name and ends as authorities do."""
+    return leading_region(issuer, names)[0] is not None and bool(_ENDS_AS_AUTHORITY.search(issuer.strip()))
 
 
 def _aside(rows: pl.DataFrame) -> pl.DataFrame:

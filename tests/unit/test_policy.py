@@ -218,6 +218,7 @@ def test_a_chapter_that_only_holds_a_word_of_aims_or_safeguards_has_tasks(chapte
 )
 def test_a_chapter_on_aims_state_or_safeguards_alone_has_no_tasks(chapter):
     assert policy.plan_tasks(CHAPTERS.format(chapter)).is_empty()
+    assert policy.plan_tasks(CHAPTERS.format("重点任务") + f"四、{chapter}\n").height == 3
 
 
 @pytest.mark.parametrize("leader", [" ......... ", "……………", "\t", "    ", "·····"])
