@@ -343,16 +343,18 @@ def plan_tasks(documents: pl.DataFrame, texts: pl.DataFrame, lexicons: Lexicons)
         of the lexicon stands has no class and is counted in the notes.
 
     Raises:
-        NothingToDo: no plan sets a task.
+        NothingToDo: there is no plan, or none sets a task.
     """
     plans = documents.filter((pl.col("kind") == PLAN) & pl.col("counted")).sort("document_id")
+    if not plans.height:
+        raise NothingToDo(f"{TASKS}: none of {documents.height} documents is a plan for new infrastructure 新基建")
     frames = [
         policy.plan_tasks(text).with_columns(
             document_id=pl.lit(document), region_code=pl.lit(region), period=pl.lit(period)
         )
         for document, region, period, text in plans.select("document_id", "region_code", "period", "text").iter_rows()
     ]
-    tasks = pl.concat(frames) if frames else pl.DataFrame()
+    tasks = pl.concat(frames)
     if not tasks.height:
         raise NothingToDo(f"{TASKS}: {plans.height} plans set no task that can be told", "number the tasks of the plan")
     tasks = tasks.with_columns(length=pl.col("title").str.len_chars())

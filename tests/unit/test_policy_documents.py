@@ -345,8 +345,11 @@ def test_tasks_of_a_plan_have_classes(core, texts):
         ("建设互联网医院", "fusion", "society"),
     ]
     without = core.frame.with_columns(kind=pl.lit("other"))
-    with pytest.raises(NothingToDo, match="0 plans set no task"):
+    with pytest.raises(NothingToDo, match=f"none of {core.frame.height} documents is a plan"):
         methods.plan_tasks(without, texts.frame, LEXICONS)
+    silent = core.frame.with_columns(text=pl.lit("加快建设，稳步推进。"))
+    with pytest.raises(NothingToDo, match=r"plans set no task.*number the tasks"):
+        methods.plan_tasks(silent, texts.frame, LEXICONS)
 
 
 def test_terms_of_the_lexicons_are_rows_with_their_forms():
