@@ -26,6 +26,21 @@ NAMES = [spec.key.to_user_string() for spec in (GRAPH.get(key) for key in GRAPH.
 BY_NAME = {name: GRAPH.get(dg.AssetKey(name.split("/"))) for name in NAMES}
 EVERY_TABLE = pytest.mark.parametrize("spec", TABLES, ids=KEYS)
 EVERY_ASSET = pytest.mark.parametrize("name", KEYS)
+REAL_ONLY = {  # layouts of which the demo writes no page; the tests of the workbook reader fill them
+    "staging/city_panel__industry_structure",
+    "staging/city_panel__population",
+    "staging/provincial_annual__series",
+    "staging/provincial_annual__wide",
+    "staging/rd_bulletin__regional",
+    "staging/sci_tech_yearbook__high_tech_operation",
+    "staging/sci_tech_yearbook__rd_expenditure_by_activity",
+    "staging/sci_tech_yearbook__rd_intensity",
+    "staging/sci_tech_yearbook__rd_personnel",
+    "staging/statistical_yearbook__budget_expenditure",
+    "staging/statistical_yearbook__budget_revenue",
+}
+MADE = [spec for spec in TABLES if spec.key not in REAL_ONLY]
+EVERY_MADE_TABLE = pytest.mark.parametrize("spec", MADE, ids=[spec.key for spec in MADE])
 
 # Integers that are places, ranks or lengths of a merge: they need no unit.
 POSITION = re.compile(r"^(row|col|block|level|position|rank|decimals)$|_(row|span|rank)$")
@@ -184,17 +199,20 @@ def test_thresholds_and_weights_belong_to_an_edition_not_to_a_year():
         assert spec.split is None
 
 
-@EVERY_TABLE
+def test_the_demo_makes_every_table_but_those_of_real_pages_alone():
+    lake = Lake(demo_lake().lake)
+    assert {spec.key for spec in TABLES if not lake.exists(spec.key)} == REAL_ONLY
+
+
+@EVERY_MADE_TABLE
 def test_the_grain_is_unique_over_all_parts_of_a_table(spec):
     lake = Lake(demo_lake().lake)
-    if not lake.exists(spec.key):
-        pytest.skip(f"the demo has no source for {spec.key}")
     keys = lake.scan(spec.key).select(row_key(spec.contract.grain).alias("key")).collect()["key"]
     assert keys.n_unique() == keys.len() > 0
     assert keys.null_count() == 0
 
 
-@EVERY_TABLE
+@EVERY_MADE_TABLE
 def test_a_part_holds_only_its_own_rows_sorted_by_the_grain(spec):
     lake = Lake(demo_lake().lake)
     for part, path in lake.part_files(spec.key).items():
