@@ -4,6 +4,10 @@ D[i, j] ≥ 0 is the weight of edge i → j, and no column of D sums to more tha
 condensation (a strongly connected part after every part that leads to it), so that I − Dᵀ is block lower triangular.
 Wide levels without cycles are one sparse product each; narrow levels and small cycles share sparse LU factors; in a
 large strongly connected part flows are pushed along the edges until what is left cannot add `PRECISION` to any sum.
+
+Limit: that takes the longer, the less of a large part is held from outside (by persons and other ends of complete
+lists). 100 starts in one part of 80,000 companies take 2 s of processor time where a quarter is held from outside, 16 s
+where a twentieth is and 124 s where a two-thousandth is, and in larger parts more in proportion or worse.
 """
 
 from collections.abc import Iterator
