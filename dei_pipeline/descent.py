@@ -15,7 +15,7 @@ from dei_pipeline.provenance import EDGE_SCHEMA, KEY_SEPARATOR, parents_of, plac
 OBSERVATIONS = "core/observations"
 VINTAGES = "core/observation_vintages"
 PANELS = "core/delphi_scores"
-TOTALS = "mart/company_totals"
+IN_VAIN = "in_vain"  # role of what was searched without finding anything
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Downward:
         """Collects the edges.
 
         What rests on every region is not looked below: the parents of a threshold, the donors of a leaf of an index and
-        the companies in which a city was searched for in vain are named only, and the edges of weights are not read.
+        what was searched in vain are named only, and the edges of weights are not read.
 
         Args:
             lake: the lake.
@@ -63,7 +63,7 @@ class Downward:
                     self.edges[name, child].append(Edge(parent, key, role, coefficient))
                     self.tables[parent] = None
                     donor = role == "donor" and name.startswith("index/")
-                    if name != THRESHOLDS and parent != TOTALS and not donor:
+                    if name != THRESHOLDS and role != IN_VAIN and not donor:
                         following[parent].add(key)
             frontier = following
 

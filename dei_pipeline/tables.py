@@ -171,16 +171,23 @@ def import_closure(name: str) -> frozenset[str]:
         module = waiting.pop()
         if module in found or module in INFRASTRUCTURE or not module.startswith("dei_pipeline"):
             continue
-        source, _ = _module_source(module)
         found.add(module)
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Import):
-                waiting.extend(alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("dei_pipeline"):
-                inner = [f"{node.module}.{alias.name}" for alias in node.names]
-                waiting.extend(m for m in inner if importlib.util.find_spec(node.module) and _is_module(m))
-                waiting.append(node.module)
+        waiting.extend(_imports(module))
     return frozenset(found)
+
+
+@functools.cache
+def _imports(name: str) -> tuple[str, ...]:
+    """What a module imports itself."""
+    named: list[str] = []
+    for node in ast.walk(ast.parse(_module_source(name)[0])):
+        if isinstance(node, ast.Import):
+            named.extend(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("dei_pipeline"):
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            named.extend(m for m in inner if importlib.util.find_spec(node.module) and _is_module(m))
+            named.append(node.module)
+    return tuple(named)
 
 
 @functools.cache

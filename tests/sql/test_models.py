@@ -174,7 +174,7 @@ def test_a_city_without_companies_is_made_of_the_search_that_found_none(lake):
     presence = lake.read(key).filter(year=2020).select("companies", "searched", key=row_key(MODELS[key].contract.grain))
     none, some = (presence.filter(test) for test in (pl.col("companies") == 0, pl.col("companies") > 0))
     assert none.height > 0 < some.height
-    edges = lake.scan(key, side="lineage").collect().filter(parent_table="mart/company_totals", role="searched")
+    edges = lake.scan(key, side="lineage").collect().filter(parent_table="mart/company_totals", role="in_vain")
     found = edges.filter(parent_key="2020")
     assert sorted(found["child_key"]) == sorted(none["key"])
     assert set(none["searched"]) == {2020}
