@@ -14,7 +14,7 @@ test: .venv/test.stamp
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/pytest -n 2
+	.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 ui: .venv/run.stamp
 	$(DEI) ui --lake $(LAKE)
