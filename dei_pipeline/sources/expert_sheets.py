@@ -8,9 +8,9 @@ quarantined with the reason; `templates` writes the empty forms.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -18,6 +18,8 @@ from dei_pipeline.sources.body import PAGE_CELL_SCHEMA
 from dei_pipeline.sources.labels import chinese, clean, key, key_expr, number_expr, region_label_expr, year_in_title
 from dei_pipeline.sources.layouts import Reference
 from dei_pipeline.sources.workbook import PAGE_SCHEMA, Reading
+
+Mark = TypeVar("Mark")
 
 DELPHI, AHP = "delphi_responses", "ahp_judgements"
 KINDS = {DELPHI: "delphi", AHP: "ahp"}  # what `dei ingest` and `dei template` call them
@@ -74,24 +76,48 @@ def read_expert_sheets(
         manifest: its manifest: `sha256`, `file`; optional `edition`, `year`, `source_id`.
         reference: blank marks, note and advert patterns, headings of region columns.
     """
+
+    def read(sheet: pl.DataFrame, title: tuple[str, str, str]) -> tuple[pl.DataFrame, Mapping[str, Any]]:
+        page, frame = (_delphi if title[0] == DELPHI else _ahp)(sheet, title, manifest, reference)
+        return frame, {"source_id": KINDS[title[0]], "layout": title[0], "title": title[2], **page}
+
+    return read_forms(cells, manifest, _title, read)
+
+
+def read_forms(
+    cells: pl.DataFrame,
+    manifest: Mapping[str, Any],
+    find: Callable[[pl.DataFrame], Mark | None],
+    read: Callable[[pl.DataFrame, Mark], tuple[pl.DataFrame, Mapping[str, Any]]],
+) -> tuple[Reading, pl.DataFrame]:
+    """The reading of the sheets of a file that are forms, with their help sheet, and the cells of all others.
+
+    Args:
+        cells: raw/cells rows of one file.
+        manifest: its manifest.
+        find: what shows that a sheet is such a form; None if it is none.
+        read: its page cells, and what they say as fields of staging/pages.
+    """
     sheets = cells.partition_by("sheet", maintain_order=True)
-    titles = [_title(sheet) for sheet in sheets]
+    marks = [find(sheet) for sheet in sheets]
     pages, frames, others = [], [], []
-    for sheet, title in zip(sheets, titles, strict=True):
-        if title is not None:
-            page, frame = (_delphi if title[0] == DELPHI else _ahp)(sheet, title, manifest, reference)
-            said = {"source_id": KINDS[title[0]], "layout": title[0], "title": title[2], **page}
-        elif any(titles) and clean(sheet["text"][0]) == HELP_TITLE:
+    for sheet, mark in zip(sheets, marks, strict=True):
+        said: Mapping[str, Any]
+        if mark is not None:
+            frame, said = read(sheet, mark)
+        elif any(marks) and clean(sheet["text"][0]) == HELP_TITLE:
             frame, said = role_cells(sheet, role=pl.lit("note")), {"note": "how to fill in the other sheets"}
         else:
             others.append(sheet)
             continue
         pages.append(page_row(sheet, frame, manifest, said))
         frames.append(frame)
-    reading = Reading(
-        pl.DataFrame(pages, schema=PAGE_SCHEMA), pl.concat([pl.DataFrame(schema=PAGE_CELL_SCHEMA), *frames])
-    )
-    return reading, pl.concat([cells.clear(), *others])
+    return reading_of(pages, frames), pl.concat([cells.clear(), *others])
+
+
+def reading_of(pages: Sequence[Mapping[str, Any]], frames: Sequence[pl.DataFrame]) -> Reading:
+    """A reading from rows of staging/pages (`page_row`) and the page cells of each (`role_cells`)."""
+    return Reading(pl.DataFrame(pages, schema=PAGE_SCHEMA), pl.concat([pl.DataFrame(schema=PAGE_CELL_SCHEMA), *frames]))
 
 
 def page_row(

@@ -14,8 +14,8 @@ from typing import Any
 
 import polars as pl
 
-from dei_pipeline.sources.body import PAGE_CELL_SCHEMA, YEAR_FIX
-from dei_pipeline.sources.expert_sheets import HELP_TITLE, MEND, page_row, role_cells
+from dei_pipeline.sources.body import YEAR_FIX
+from dei_pipeline.sources.expert_sheets import HELP_TITLE, MEND, page_row, reading_of, role_cells
 from dei_pipeline.sources.labels import clean, key_expr, region_label_expr, unit_statement, year_expr, year_in_name
 from dei_pipeline.sources.labels import year_in_title as year_in
 from dei_pipeline.sources.layouts import Reference
@@ -31,7 +31,7 @@ from dei_pipeline.sources.project_heads import (
     stage_in,
     title_region,
 )
-from dei_pipeline.sources.workbook import PAGE_SCHEMA, Reading
+from dei_pipeline.sources.workbook import Reading
 
 PROJECTS = "project_records"
 KINDS = {PROJECTS: "projects"}  # what `dei ingest` and `dei template` call them
@@ -118,10 +118,7 @@ def read_project_lists(
         frame = role_cells(sheet, role=_text_role(reference, pl.lit("note")))
         pages.append(page_row(sheet, frame, manifest, {"note": "text beside a list of projects"}))
         frames.append(frame)
-    reading = Reading(
-        pl.DataFrame(pages, schema=PAGE_SCHEMA), pl.concat([pl.DataFrame(schema=PAGE_CELL_SCHEMA), *frames])
-    )
-    return reading, pl.concat([cells.clear(), *others])
+    return reading_of(pages, frames), pl.concat([cells.clear(), *others])
 
 
 def records(cells: pl.DataFrame, manifest: Mapping[str, Any], reference: Reference) -> pl.DataFrame:

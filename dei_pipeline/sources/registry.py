@@ -15,12 +15,11 @@ import polars as pl
 
 from dei_pipeline.methods.companies import credit_code
 from dei_pipeline.methods.ownership import ROUNDING
-from dei_pipeline.sources.body import PAGE_CELL_SCHEMA
-from dei_pipeline.sources.expert_sheets import HELP_TITLE, MEND, PERCENT, page_row, role_cells
+from dei_pipeline.sources.expert_sheets import MEND, PERCENT, read_forms, role_cells
 from dei_pipeline.sources.labels import clean, number_expr, region_label_expr, year_in_name, year_in_title
 from dei_pipeline.sources.layouts import Reference
 from dei_pipeline.sources.registry_heads import COMPANIES, HOLDINGS, Header, find_header, root_kind
-from dei_pipeline.sources.workbook import PAGE_SCHEMA, Reading
+from dei_pipeline.sources.workbook import Reading
 
 KINDS = {COMPANIES: "companies", HOLDINGS: "holdings"}  # what `dei ingest` and `dei template` call them
 COMPLETE = 0.01  # by which the printed fractions of all holders of a company may miss 1: three thirds are 0.99
@@ -84,24 +83,12 @@ def read_registers(
         manifest: its manifest: `sha256`, `file`; optional `edition`, `year`, `source_id`.
         reference: blank marks, note patterns, headings of region columns.
     """
-    sheets = cells.partition_by("sheet", maintain_order=True)
-    headers = [find_header(sheet, manifest, reference) for sheet in sheets]
-    pages, frames, others = [], [], []
-    for sheet, header in zip(sheets, headers, strict=True):
-        if header is not None:
-            found = _read(sheet, header, manifest, reference)
-            frame, said = _page_cells(found, reference), _page(found, manifest)
-        elif any(headers) and clean(sheet["text"][0]) == HELP_TITLE:
-            frame, said = role_cells(sheet, role=pl.lit("note")), {"note": "how to fill in the other sheets"}
-        else:
-            others.append(sheet)
-            continue
-        pages.append(page_row(sheet, frame, manifest, said))
-        frames.append(frame)
-    reading = Reading(
-        pl.DataFrame(pages, schema=PAGE_SCHEMA), pl.concat([pl.DataFrame(schema=PAGE_CELL_SCHEMA), *frames])
-    )
-    return reading, pl.concat([cells.clear(), *others])
+
+    def read(sheet: pl.DataFrame, header: Header) -> tuple[pl.DataFrame, Mapping[str, Any]]:
+        found = _read(sheet, header, manifest, reference)
+        return _page_cells(found, reference), _page(found, manifest)
+
+    return read_forms(cells, manifest, lambda sheet: find_header(sheet, manifest, reference), read)
 
 
 def records(sheet: pl.DataFrame, manifest: Mapping[str, Any], reference: Reference) -> pl.DataFrame:
