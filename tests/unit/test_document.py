@@ -280,6 +280,7 @@ def entities(encoding):
         (b"{\\rtf1 x}", "a.rtf.txt", "RTF"),
         (b"%PDF-1.7\nbroken", "a.pdf", "the PDF is damaged"),
         (b"PK\x03\x04broken", "a.docx", "damaged zip"),
+        (zip_of({"word/document.xml": word_xml("<w:p/>")})[:-30], "a.wps", "damaged zip"),
         (zip_of({"word/document.xml": "<x/>" + " " * 5_000_000}), "a.docx", "max_ratio is 200"),
         (zip_of({"word/document.xml": word_xml("<w:p>")}), "a.docx", "document.xml is damaged"),
         (entities("utf-8"), "a.docx", "defines XML entities"),
